@@ -1,0 +1,1 @@
+"""Facts in, judgements out. Knows no user interface."""

@@ -1,0 +1,1 @@
+"""Keeps facts in Delta tables and computes readings from them."""

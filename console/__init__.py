@@ -1,0 +1,1 @@
+"""Shows what the collectors recorded and judged. Changes nothing."""
