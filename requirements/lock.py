@@ -1,0 +1,85 @@
+"""Writes the pinned requirements, and checks that they are in step with pyproject.toml.
+
+    python requirements/lock.py            compile them (needs a package index)
+    python requirements/lock.py --upgrade  the same, with the newest versions the ranges allow
+    python requirements/lock.py --check    compare fingerprints only; needs no network
+
+Each lock opens with a fingerprint of the dependency tables it was compiled from. The files hold
+hashes and no index addresses, so they install from any mirror.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+HERE = Path(__file__).parent
+PYPROJECT = HERE.parent / "pyproject.toml"
+UV = Path(sys.executable).with_name("uv")
+
+# dev.txt is compiled on top of run.txt: what both name has one version, so either may follow the other.
+LOCKS: dict[str, tuple[str, ...]] = {
+    "uv.txt": ("--group", "installer"),
+    "run.txt": ("pyproject.toml", "--group", "build"),
+    "dev.txt": ("pyproject.toml", "--group", "build", "--group", "dev", "--constraint", "requirements/run.txt"),
+}
+FINGERPRINT = "# fingerprint: "
+
+
+def main() -> int:
+    """Compile the locks, or compare them with pyproject.toml; 1 when they are out of step."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--check", action="store_true", help="compare only, offline")
+    parser.add_argument("--upgrade", action="store_true", help="take the newest versions allowed")
+    options = parser.parse_args()
+    if options.check:
+        return check()
+    for name, arguments in LOCKS.items():
+        compile_lock(name, (*arguments, *(["--upgrade"] if options.upgrade else [])))
+    return 0
+
+
+def fingerprint() -> str:
+    """Sixteen hex digits that change whenever a dependency table of pyproject.toml does."""
+    declared = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))
+    project = declared["project"]
+    tables = {
+        "build": declared["build-system"]["requires"],
+        "groups": declared["dependency-groups"],
+        "locks": LOCKS,
+        "optional": project["optional-dependencies"],
+        "python": project["requires-python"],
+        "run": project["dependencies"],
+    }
+    return hashlib.sha256(json.dumps(tables, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def check() -> int:
+    """0 when each lock carries the fingerprint of pyproject.toml as it is now."""
+    expected = FINGERPRINT + fingerprint()
+    stale = [name for name in LOCKS if expected not in (HERE / name).read_text(encoding="utf-8").splitlines()[:5]]
+    for name in stale:
+        print(f"requirements/{name} is older than the dependencies in pyproject.toml: run `make lock`.")
+    return 1 if stale else 0
+
+
+def compile_lock(name: str, arguments: tuple[str, ...]) -> None:
+    """Resolve for every Linux and Python the project supports, then put the fingerprint on top."""
+    lock = HERE / name
+    command = [str(UV), "pip", "compile", "--quiet", "--universal", "--python-version", "3.11"]
+    command += ["--generate-hashes", "--no-emit-index-url", "--no-emit-find-links", "--no-header"]
+    command += ["--output-file", str(lock.relative_to(PYPROJECT.parent)), *arguments]
+    subprocess.run(command, check=True, cwd=PYPROJECT.parent)
+    resolved = [line for line in lock.read_text(encoding="utf-8").splitlines() if not line.startswith("# ")]
+    head = ["# Written by `make lock`; change the ranges in pyproject.toml instead.", FINGERPRINT + fingerprint()]
+    lock.write_text("\n".join([*head, *resolved, ""]), encoding="utf-8")
+    print(f"requirements/{name}: {sum('==' in line for line in resolved)} packages")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

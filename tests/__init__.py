@@ -1,0 +1,1 @@
+"""Tests mirror the folders; `python -m tests.golden` and `python -m tests.bench` live here too."""
