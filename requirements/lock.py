@@ -19,15 +19,20 @@ import tomllib
 from pathlib import Path
 
 HERE = Path(__file__).parent
-PYPROJECT = HERE.parent / "pyproject.toml"
+ROOT = HERE.parent
 UV = Path(sys.executable).with_name("uv")
 
 # dev.txt is compiled on top of run.txt: what both name has one version, so either may follow the other.
-LOCKS: dict[str, tuple[str, ...]] = {
-    "uv.txt": ("--group", "installer"),
-    "run.txt": ("pyproject.toml", "--group", "build"),
-    "dev.txt": ("pyproject.toml", "--group", "build", "--group", "dev", "--constraint", "requirements/run.txt"),
+LOCKS = {
+    "uv.txt": "--group installer",
+    "run.txt": "pyproject.toml --group build",
+    "dev.txt": "pyproject.toml --group build --group dev --constraint requirements/run.txt",
 }
+COMPILE = (
+    "pip compile --quiet --universal --python-version 3.11 --generate-hashes"
+    " --no-emit-index-url --no-emit-find-links --no-header"
+)
+HEAD = "# Written by `make lock`: change the ranges in pyproject.toml instead."
 FINGERPRINT = "# fingerprint: "
 
 
@@ -40,13 +45,13 @@ def main() -> int:
     if options.check:
         return check()
     for name, arguments in LOCKS.items():
-        compile_lock(name, (*arguments, *(["--upgrade"] if options.upgrade else [])))
+        compile_lock(HERE / name, arguments.split() + ["--upgrade"] * options.upgrade)
     return 0
 
 
 def fingerprint() -> str:
     """Sixteen hex digits that change whenever a dependency table of pyproject.toml does."""
-    declared = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     project = declared["project"]
     tables = {
         "build": declared["build-system"]["requires"],
@@ -62,23 +67,20 @@ def fingerprint() -> str:
 def check() -> int:
     """0 when each lock carries the fingerprint of pyproject.toml as it is now."""
     expected = FINGERPRINT + fingerprint()
-    stale = [name for name in LOCKS if expected not in (HERE / name).read_text(encoding="utf-8").splitlines()[:5]]
+    stale = [name for name in LOCKS if expected not in (HERE / name).read_text(encoding="utf-8")]
     for name in stale:
         print(f"requirements/{name} is older than the dependencies in pyproject.toml: run `make lock`.")
     return 1 if stale else 0
 
 
-def compile_lock(name: str, arguments: tuple[str, ...]) -> None:
+def compile_lock(lock: Path, arguments: list[str]) -> None:
     """Resolve for every Linux and Python the project supports, then put the fingerprint on top."""
-    lock = HERE / name
-    command = [str(UV), "pip", "compile", "--quiet", "--universal", "--python-version", "3.11"]
-    command += ["--generate-hashes", "--no-emit-index-url", "--no-emit-find-links", "--no-header"]
-    command += ["--output-file", str(lock.relative_to(PYPROJECT.parent)), *arguments]
-    subprocess.run(command, check=True, cwd=PYPROJECT.parent)
-    resolved = [line for line in lock.read_text(encoding="utf-8").splitlines() if not line.startswith("# ")]
-    head = ["# Written by `make lock`; change the ranges in pyproject.toml instead.", FINGERPRINT + fingerprint()]
-    lock.write_text("\n".join([*head, *resolved, ""]), encoding="utf-8")
-    print(f"requirements/{name}: {sum('==' in line for line in resolved)} packages")
+    command = [str(UV), *COMPILE.split(), "--output-file", str(lock.relative_to(ROOT)), *arguments]
+    subprocess.run(command, check=True, cwd=ROOT)
+    resolved = lock.read_text(encoding="utf-8")
+    lock.write_text(f"{HEAD}\n{FINGERPRINT}{fingerprint()}\n{resolved}", encoding="utf-8")
+    packages = len([line for line in resolved.splitlines() if "==" in line.partition(";")[0]])
+    print(f"requirements/{lock.name}: {packages} packages")
 
 
 if __name__ == "__main__":
