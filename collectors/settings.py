@@ -1,0 +1,71 @@
+"""mangaops.yaml and the environment as one frozen value; every mistake is reported at once.
+
+A key `retention_days` is also read from MANGAOPS_RETENTION_DAYS; the environment wins over the file, and
+flags of the command line win over both. Secrets come from the environment only.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, HttpUrl
+
+from collectors.validation import ConfigError, Duration, Strict, parse_yaml, validate
+
+PREFIX = "MANGAOPS_"
+HOME = Path(__file__).resolve().parent.parent  # what is installed beside this package: runbooks, recordings
+RUNBOOKS = HOME / "runbooks"
+BUNDLED_RECORDING = HOME / "loadtests" / "recordings" / "h200_release_drill"
+RULES = HOME / "collectors" / "judge" / "rules.yaml"
+SLOS = HOME / "collectors" / "judge" / "slos.yaml"
+FILE = "mangaops.yaml"
+
+
+class Settings(Strict):
+    """Everything an operator may set. Durations such as 5s, 2m, 30d."""
+
+    store: str = Field(default=".mangaops/store", description="root of the tables: a folder or an s3:// URL")
+    engines: tuple[HttpUrl, ...] = Field(default=(), description="vLLM replicas to scrape, such as http://127.0.0.1:8000")
+    recording: Path | None = Field(default=None, description="a recording to play as if live; only without engines")
+    scrape_interval: Duration = Field(default=timedelta(seconds=5), description="time between scrapes")
+    scrape_timeout: Duration = Field(default=timedelta(seconds=3), description="after which a replica is left alone")
+    flush_interval: Duration = Field(default=timedelta(seconds=5), description="time between commits to the store")
+    judge_interval: Duration = Field(default=timedelta(seconds=15), description="time between judgements")
+    slo_interval: Duration = Field(default=timedelta(minutes=1), description="time between SLO verdicts")
+    upkeep_interval: Duration = Field(default=timedelta(minutes=5), description="time between compactions")
+    retention_days: int = Field(default=35, ge=1, le=3650, description="days of facts that are kept")
+    clock_scale: float = Field(default=1.0, ge=1.0, le=1000.0, description="divides every window and for; drills only")
+    max_buffered_facts: int = Field(default=500_000, ge=1000, description="facts held while the store cannot be written")
+    rules: Path = Field(default=RULES, description="alert rules")
+    slos: Path = Field(default=SLOS, description="SLOs")
+    host: str = Field(default="127.0.0.1", description="address the console listens on")
+    port: int = Field(default=8501, ge=1, le=65535, description="port the console listens on")
+    time_zone: str = Field(default="Asia/Tokyo", description="the second time zone on screen, beside UTC")
+    duckdb_memory: str = Field(default="1GB", pattern=r"^\d+(MB|GB)$", description="memory a query may take")
+
+
+def load_settings(
+    path: Path | None = None, environment: Mapping[str, str] | None = None, flags: Mapping[str, Any] | None = None
+) -> Settings:
+    """Settings from defaults, file, environment and flags, the later winning. Raises ConfigError."""
+    file = path or Path(FILE)
+    if path is not None and not path.is_file():
+        raise ConfigError(str(path), ["there is no such file. Create it or name another with --config"])
+    data = parse_yaml(file.read_text(encoding="utf-8"), str(file)) if file.is_file() else {}
+    from_environment = _from_environment(os.environ if environment is None else environment)
+    given = {k: v for k, v in (flags or {}).items() if v is not None}
+    return validate(Settings, {**data, **from_environment, **given}, str(file) if data else "settings")
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    known = {k.removeprefix(PREFIX).lower(): v for k, v in environment.items() if k.startswith(PREFIX)}
+    unknown = sorted(k for k in known if k not in Settings.model_fields)
+    if unknown:
+        keys = ", ".join(PREFIX + k.upper() for k in unknown)
+        raise ConfigError("environment", [f"{keys}: no setting of that name. Unset it or correct its spelling"])
+    lists = {"engines"}
+    return {k: v.replace(",", " ").split() if k in lists else v for k, v in known.items()}

@@ -1,0 +1,171 @@
+"""Writing the Delta tables: append, compact, expire.
+
+A commit is atomic: a crash leaves the last one, readers never block, and collectors may append at once.
+The log is kept short (FILES_KEPT), because opening a table reads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from deltalake import (
+    BloomFilterProperties,
+    ColumnProperties,
+    CommitProperties,
+    DeltaTable,
+    Transaction,
+    WriterProperties,
+    write_deltalake,
+)
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+
+from collectors.store.errors import StoreError
+from collectors.store.tables import TABLES, Table, rows
+
+# Replaced files and old log entries stay this long: longer than any reader's query, short enough to stay small.
+FILES_KEPT = "interval 10 minutes"
+# Compaction rewrites only files below this, so a day's table is not written again every time.
+COMPACT_BYTES = 48 * 1024 * 1024
+ROW_GROUP_ROWS = 131_072  # a bloom-filter hit decodes one row group; smaller ones make look-ups cheap
+BLOOM_FALSE_POSITIVES = 0.01
+
+_CONFIGURATION = {
+    "delta.logRetentionDuration": FILES_KEPT,
+    "delta.deletedFileRetentionDuration": FILES_KEPT,
+    "delta.checkpointInterval": "50",
+    "delta.dataSkippingStatsColumns": "at",  # all that files are pruned by; others would bloat the log
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Upkeep:
+    """What maintenance did to one table."""
+
+    table: str
+    compacted: int
+    expired: int
+    vacuumed: int
+    skipped: str | None = None
+
+
+class DeltaWriter:
+    """Appends facts to the tables under one root (a folder, or an s3:// URL)."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+        self._open: dict[str, DeltaTable] = {}
+
+    def append(self, name: str, facts: Sequence[Any], transaction: tuple[str, int] | None = None) -> bool:
+        """Commit facts to a table at once; False where this transaction is in it already.
+
+        `transaction` (application, version) makes an append happen once, however often it is tried.
+        Raises StoreError; then nothing of the facts is stored.
+        """
+        table = TABLES[name]
+        try:
+            return self._append(table, facts, transaction)
+        except (DeltaError, OSError, ValueError) as error:
+            self._open.pop(name, None)
+            raise _store_error(self.path(name), error) from error
+
+    def version(self, name: str, application: str) -> int | None:
+        """The last version an application committed to the table."""
+        target = self._target(name)
+        return None if target is None else target.transaction_version(application)
+
+    def path(self, name: str) -> str:
+        """Where the table lies."""
+        return f"{self.root.rstrip('/')}/{name}"
+
+    def keep_up(self, name: str, expire_before: date) -> Upkeep:
+        """Compact small files, drop days before the date, and clean what nobody reads any more.
+
+        Another collector's upkeep at the same moment is no error: this one is skipped.
+        """
+        target = self._target(name)
+        if target is None:
+            return Upkeep(name, 0, 0, 0, "no table yet")
+        try:
+            return _keep_up(TABLES[name], target, expire_before)
+        except CommitFailedError:
+            self._open.pop(name, None)
+            return Upkeep(name, 0, 0, 0, "another collector was at it")
+        except (DeltaError, OSError, ValueError) as error:
+            self._open.pop(name, None)
+            raise _store_error(self.path(name), error) from error
+
+    def _append(self, table: Table, facts: Sequence[Any], transaction: tuple[str, int] | None) -> bool:
+        target = self._target(table.name)
+        if transaction and target is not None:
+            done = target.transaction_version(transaction[0])
+            if done is not None and done >= transaction[1]:
+                return False
+        if not facts:
+            return True
+        write_deltalake(
+            self.path(table.name) if target is None else target,
+            rows(table, facts),
+            mode="append",
+            partition_by=["day"],
+            name=table.name,
+            configuration=_CONFIGURATION if target is None else None,
+            writer_properties=writer_properties(table),
+            commit_properties=CommitProperties(
+                app_transactions=[Transaction(*transaction)] if transaction else None
+            ),
+        )
+        return True
+
+    def _target(self, name: str) -> DeltaTable | None:
+        if name in self._open:
+            self._open[name].update_incremental()
+            return self._open[name]
+        try:
+            self._open[name] = DeltaTable(self.path(name))
+        except TableNotFoundError:
+            return None
+        return self._open[name]
+
+
+def writer_properties(table: Table) -> WriterProperties:
+    """Parquet settings of a table: compression, row groups, bloom filters on sought columns."""
+    bloom = ColumnProperties(
+        bloom_filter_properties=BloomFilterProperties(True, BLOOM_FALSE_POSITIVES, ROW_GROUP_ROWS)
+    )
+    return WriterProperties(
+        compression="ZSTD",
+        max_row_group_size=ROW_GROUP_ROWS,
+        column_properties=dict.fromkeys(table.sought, bloom) or None,
+    )
+
+
+def _keep_up(table: Table, target: DeltaTable, expire_before: date) -> Upkeep:
+    expired = target.delete(f"day < '{expire_before.isoformat()}'")
+    compacted = target.optimize.compact(
+        target_size=COMPACT_BYTES, writer_properties=writer_properties(table)
+    )
+    target.create_checkpoint()
+    target.cleanup_metadata()
+    vacuumed = target.vacuum(dry_run=False, enforce_retention_duration=False)
+    return Upkeep(
+        table.name,
+        int(compacted.get("numFilesRemoved", 0)),
+        int(expired.get("num_removed_files", 0)),
+        len(vacuumed),
+    )
+
+
+def _store_error(where: str, error: Exception) -> StoreError:
+    text = " ".join(str(error).split())[:300]
+    if "No space left" in text or "StorageFull" in text or "os error 28" in text:
+        return StoreError(where, "the disk is full", "Free space; what is buffered is written then")
+    if "Permission denied" in text:
+        return StoreError(where, "not allowed to write", "Give this user write access to the store")
+    if Path(where).exists():
+        remedy = f"Move {where} away (a new table is begun) or restore it from a copy"
+        return StoreError(where, f"the table cannot be used: {text}", remedy)
+    return StoreError(where, text, "Check that the store's root exists and can be reached")

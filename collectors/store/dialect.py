@@ -1,0 +1,82 @@
+"""What the query engines spell differently. All other SQL is one text for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """Templates with positional `{}` for what differs between engines."""
+
+    name: str
+    epoch_us: str
+    timestamp: str
+    expand: str  # one row for each integer in [{0}, {1})
+    latest: str  # the value {0} that goes with the greatest {1}
+    at_least: str  # the value {0} that goes with the least {1}
+    integer: str
+    blob: str  # bytes from hexadecimal text
+    bucket_rows: str  # one row for each bucket of the column "buckets", as column b
+    bucket_field: str
+    null_float: str
+    text: str
+    backslash_escapes: bool
+
+    def literal(self, value: float | int | bool | str) -> str:
+        """A value as a SQL literal, quoted so that nothing in a text can leave it."""
+        if isinstance(value, bool):
+            return "true" if value else "false"
+        if not isinstance(value, str):
+            return repr(value)
+        escaped = value.replace("\\", "\\\\") if self.backslash_escapes else value
+        return "'" + escaped.replace("'", "''") + "'"
+
+    def group(self, column: str) -> str:
+        """A grouping column as text; a missing value is the empty text."""
+        return f"coalesce({self.text.format(column)}, '')"
+
+    def quantiles(self, column: str, fractions: Sequence[float]) -> str:
+        """An exact quantile of the column for each fraction, as an array."""
+        if self.name == "clickhouse":
+            return f"quantilesExactInclusive({', '.join(map(repr, fractions))})({column})"
+        return f"quantile_cont({column}, [{', '.join(map(repr, fractions))}])"
+
+    def instant(self, at: datetime) -> str:
+        """An aware instant as a literal with microseconds."""
+        return self.timestamp.format(at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f"))
+
+
+DUCKDB = Dialect(
+    name="duckdb",
+    epoch_us="epoch_us({})",
+    timestamp="TIMESTAMPTZ '{}+00'",
+    expand="unnest(range({0}, {1}))",
+    latest="arg_max({0}, {1})",
+    at_least="arg_min({0}, {1})",
+    integer="CAST({} AS BIGINT)",
+    blob="from_hex('{}')",
+    bucket_rows="unnest(buckets)",
+    bucket_field="b.{}",
+    null_float="CAST(NULL AS DOUBLE)",
+    text="CAST({} AS VARCHAR)",
+    backslash_escapes=False,
+)
+
+CLICKHOUSE = Dialect(
+    name="clickhouse",
+    epoch_us="toUnixTimestamp64Micro({})",
+    timestamp="toDateTime64('{}', 6, 'UTC')",
+    expand="arrayJoin(range({0}, {1}))",
+    latest="argMax({0}, {1})",
+    at_least="argMin({0}, {1})",
+    integer="toInt64({})",
+    blob="unhex('{}')",
+    bucket_rows="arrayJoin(buckets)",
+    bucket_field="tupleElement(b, '{}')",
+    null_float="CAST(NULL AS Nullable(Float64))",
+    text="CAST({} AS Nullable(String))",
+    backslash_escapes=True,
+)
