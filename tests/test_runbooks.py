@@ -111,10 +111,8 @@ def _text(head: str = HEAD, body: str = BODY) -> str:
 
 
 def test_a_good_page_is_read() -> None:
-    body = BODY.replace(
-        "## Diagnosis\n\nText.",
-        "## Diagnosis\n\n1. {{reading:a_b}} [P](p.md) {{reading:c}} {{reading:a_b}} [W](https://x.org) [H](#h)",
-    )
+    step = "1. {{reading:a_b}} [P](p.md) {{reading:c}} {{reading:a_b}} [W](https://x.org) [H](#here)"
+    body = BODY.replace("## Diagnosis\n\nText.", f"## Diagnosis\n\n{step}")
     page = parse("r", _text(body=body))
     assert (page.name, page.title, page.rule, page.severity, page.first_action) == (
         "r",
