@@ -1,0 +1,58 @@
+"""Facts on their way to the store, bounded: when it is full, the oldest give way and are counted."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from collectors.model import Batch, EventFact, Problem
+
+SAY_AGAIN = timedelta(minutes=5)  # a lasting problem is stored again after this long
+
+
+class Buffer:
+    """Filled by pollers, emptied by the keeper; safe between threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._held: dict[str, deque[Any]] = {"metrics": deque(), "requests": deque(), "events": deque()}
+        self._said: dict[tuple[str, str], tuple[str, datetime]] = {}
+        self.dropped = 0
+
+    def __len__(self) -> int:
+        return sum(len(held) for held in self._held.values())
+
+    def add(self, batch: Batch, limit: int) -> None:
+        """Hold a batch; beyond `limit` facts the oldest of the fullest table are dropped."""
+        with self._lock:
+            self._held["metrics"].extend(batch.metrics)
+            self._held["requests"].extend(batch.requests)
+            self._held["events"].extend(batch.events)
+            self._held["events"].extend(e for p in batch.problems if (e := self._event(p)))
+            while len(self) > limit:
+                max(self._held.values(), key=len).popleft()
+                self.dropped += 1
+
+    def take(self) -> dict[str, list[Any]]:
+        """Everything held, table by table; the buffer is empty then."""
+        with self._lock:
+            taken = {name: list(held) for name, held in self._held.items()}
+            for held in self._held.values():
+                held.clear()
+            return taken
+
+    def give_back(self, name: str, facts: Sequence[Any]) -> None:
+        """Facts that could not be stored, put back in front."""
+        with self._lock:
+            self._held[name].extendleft(reversed(facts))
+
+    def _event(self, p: Problem) -> EventFact | None:
+        """A problem as an event, once; the same again only after a while."""
+        key, said = (p.source, p.subject), self._said.get((p.source, p.subject))
+        if said and said[0] == p.what and p.at - said[1] < SAY_AGAIN:
+            return None
+        self._said[key] = (p.what, p.at)
+        return EventFact(p.at, "problem", p.subject, p.source, p.what, p.remedy)

@@ -1,0 +1,120 @@
+"""What `mangaops doctor` looks at: tables, freshness, joins, engines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+import httpx
+
+from collectors.settings import Settings
+from collectors.sources.engine import EngineState, ScrapeLimits, Target, scrape
+from collectors.store.duckdb import DuckReader
+from collectors.store.errors import StoreError
+from collectors.store.sql import AT
+from collectors.store.tables import TABLES
+
+State = Literal["ok", "warning", "fault"]
+
+STALE_INTERVALS = 3  # so many missed scrapes are no hiccup
+JOIN_SPAN = timedelta(hours=24)
+ENOUGH_JOINED = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One check: what was found, and what to do about it."""
+
+    check: str
+    state: State
+    what: str
+    remedy: str = ""
+
+
+def check_store(reader: DuckReader, now: datetime, settings: Settings) -> list[Finding]:
+    """Whether each table can be read, how many rows it holds and how fresh it is."""
+    return [_table(reader, name, now, settings) for name in TABLES]
+
+
+def check_joins(reader: DuckReader, now: datetime) -> list[Finding]:
+    """Whether requests and engine spans meet, and requests cover what the engines finished."""
+    try:
+        return [_spans(reader, now), _coverage(reader, now)]
+    except StoreError as error:
+        return [Finding("joins", "fault", error.what, error.remedy)]
+
+
+async def check_engines(settings: Settings, now: datetime) -> list[Finding]:
+    """One scrape of every configured engine."""
+    targets = [Target(str(url)) for url in settings.engines]
+    if not targets:
+        return [Finding("engines", "ok", "none configured", "")]
+    async with httpx.AsyncClient() as client:
+        _, batch = await scrape(EngineState(), targets, client, ScrapeLimits(timeout=settings.scrape_timeout), now)
+    broken = {p.subject: p for p in batch.problems}
+    up = {f.replica: f.value for f in batch.metrics if f.metric == "up"}
+    return [
+        Finding(f"engine {name}", "ok", "answers its scrape")
+        if value == 1
+        else Finding(f"engine {name}", "fault", broken[name].what, broken[name].remedy)
+        for name, value in up.items()
+    ]
+
+
+def _table(reader: DuckReader, name: str, now: datetime, settings: Settings) -> Finding:
+    check = f"table {name}"
+    try:
+        row = reader.query(f"SELECT count(*) AS n, max({AT}) AS newest FROM {{{name}}}").to_pylist()[0]  # noqa: S608
+    except StoreError as error:
+        return Finding(check, "fault", error.what, error.remedy)
+    if not row["n"]:
+        return Finding(check, "warning", "is empty", "Start `mangaops collect` on this store")
+    age = now - row["newest"].astimezone(UTC)
+    what = f"{row['n']:,} rows, newest {_ago(age)} ago"
+    if name == "metrics" and age > STALE_INTERVALS * settings.scrape_interval + settings.flush_interval:
+        return Finding(check, "warning", what, "Is the collector running? See its log")
+    return Finding(check, "ok", what)
+
+
+def _spans(reader: DuckReader, now: datetime) -> Finding:
+    row = _last_day(
+        reader,
+        now,
+        "SELECT count(*) AS n, count(decode_ms) AS joined FROM {requests} WHERE http_status < 400 AND",
+    )
+    return _share(
+        "join requests ↔ engine spans", row["joined"], row["n"], "Check that vLLM sends spans (--otlp-traces-endpoint)"
+    )
+
+
+def _coverage(reader: DuckReader, now: datetime) -> Finding:
+    rows = _last_day(reader, now, "SELECT count(*) AS n FROM {requests} WHERE http_status < 400 AND")["n"]
+    finished = _last_day(
+        reader, now, "SELECT sum(value) AS n FROM {metrics} WHERE metric = 'requests_finished' AND"
+    )["n"]
+    remedy = "Send the traces of every request, or judge from the engine's histograms"
+    return _share("requests ↔ what engines finished", rows, round(finished or 0), remedy)
+
+
+def _share(check: str, part: int, whole: int, remedy: str) -> Finding:
+    if not whole:
+        return Finding(check, "warning", "nothing in the last 24 hours to compare", "")
+    what = f"{part:,} of {whole:,} in the last 24 hours ({min(1.0, part / whole):.1%})"
+    return Finding(check, "ok", what) if part >= ENOUGH_JOINED * whole else Finding(check, "warning", what, remedy)
+
+
+def _last_day(reader: DuckReader, now: datetime, sql: str) -> dict[str, int]:
+    since = now - JOIN_SPAN
+    row: dict[str, int] = reader.query(f"{sql} {AT} > {reader.dialect.instant(since)}", since=since).to_pylist()[0]
+    return row
+
+
+def _ago(age: timedelta) -> str:
+    seconds = age.total_seconds()
+    sizes: Sequence[tuple[float, str]] = ((86400, "days"), (3600, "hours"), (60, "minutes"))
+    for size, word in sizes:
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {word}"
+    return f"{seconds:.0f} seconds"

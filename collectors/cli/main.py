@@ -1,0 +1,52 @@
+"""The table of commands, and the one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from collectors.cli import check, explain, judged, run
+from collectors.cli import replay as replay_command
+from collectors.cli.output import NO, UNUSABLE, USAGE, complain
+from collectors.sources.tape import RecordingError
+from collectors.store.errors import StoreError
+from collectors.validation import ConfigError
+
+app = typer.Typer(
+    name="mangaops",
+    help="Operations console for a vLLM chat: why it was slow, whether it keeps its promises, what to do.",
+    epilog="Exit codes: 0 done; 1 the answer is no; 2 wrong usage or configuration; 3 store or recording unusable.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+rules = typer.Typer(help="Alert rules and SLOs as files.", no_args_is_help=True)
+app.add_typer(rules, name="rules")
+
+app.command("up")(run.up)
+app.command("collect")(run.collect)
+app.command("console")(run.console)
+app.command("replay")(replay_command.replay)
+app.command("slo")(judged.slo)
+app.command("readings")(judged.readings)
+app.command("explain")(explain.explain)
+app.command("doctor")(check.doctor)
+rules.command("check")(check.rules_check)
+
+
+def main() -> None:
+    """Run the command named on the command line and leave with its exit code."""
+    try:
+        app()
+    except ConfigError as error:
+        complain(error)
+        sys.exit(USAGE)
+    except (StoreError, RecordingError) as error:
+        complain(error)
+        sys.exit(UNUSABLE)
+    except ValueError as error:
+        complain(error)
+        sys.exit(USAGE)
+    except KeyboardInterrupt:
+        sys.exit(NO)

@@ -1,0 +1,91 @@
+"""Puts a collector together from settings: its sources, its keeper, its loop."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+import httpx
+
+from collectors.daemon import Clock, Loop, Source
+from collectors.judging import Book
+from collectors.keeping import Keeper
+from collectors.model import Batch
+from collectors.settings import Settings
+from collectors.sources.engine import EngineState, ScrapeLimits, Target, scrape
+from collectors.sources.recording import Head, play_looping, start
+from collectors.sources.tape import Tape, load
+from collectors.store.delta import DeltaWriter
+from collectors.store.duckdb import DuckReader
+from collectors.store.latest import newest_fact
+
+if TYPE_CHECKING:
+    import asyncio
+
+# Judging looks back at hours, not at a month: a small bound keeps the collector small beside the engine.
+KEEPER_MEMORY = "256MB"
+
+
+@asynccontextmanager
+async def build_loop(settings: Settings, book: Book, clock: Clock, stop: asyncio.Event) -> AsyncIterator[Loop]:
+    """The loop over the settings' sources. Raises RecordingError and StoreError before anything starts."""
+    reader = DuckReader(settings.store, KEEPER_MEMORY)
+    tape = load(settings.recording) if settings.recording and not settings.engines else None
+    head = first_head(tape, newest_fact(reader), clock()) if tape else None
+    begin = head.played + head.shift if head else None
+    keeper = Keeper(settings, book, DeltaWriter(settings.store), reader, collector_name(), begin)
+    async with httpx.AsyncClient() as client:
+        sources = [_recording(tape, head)] if tape and head else [_engines(settings, client)]
+        yield Loop(settings, book, sources, keeper, clock, stop)
+
+
+def collector_name() -> str:
+    """This collector among others on the same store."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def first_head(tape: Tape, newest: datetime | None, now: datetime) -> Head:
+    """Where playing as if live begins: a store without recent facts gets the last round at once.
+
+    So a first look at the console has a past to show. Otherwise playing begins now, at the tape's start.
+    """
+    if newest is None or now - newest > tape.end - tape.start:
+        return start(tape, now - tape.end, f"~{int(now.timestamp())}")
+    return start(tape, now - tape.start, f"~{int(now.timestamp())}")
+
+
+@dataclass(slots=True)
+class _Player:
+    tape: Tape
+    head: Head
+
+    async def poll(self, now: datetime) -> Batch:
+        self.head, batch = play_looping(self.tape, self.head, now)
+        return batch
+
+
+@dataclass(slots=True)
+class _Scraper:
+    state: EngineState
+    targets: tuple[Target, ...]
+    client: httpx.AsyncClient
+    limits: ScrapeLimits
+
+    async def poll(self, now: datetime) -> Batch:
+        self.state, batch = await scrape(self.state, self.targets, self.client, self.limits, now)
+        return batch
+
+
+def _recording(tape: Tape, head: Head) -> Source:
+    return Source(tape.source, _Player(tape, head).poll)
+
+
+def _engines(settings: Settings, client: httpx.AsyncClient) -> Source:
+    targets = tuple(Target(str(url)) for url in settings.engines)
+    limits = ScrapeLimits(timeout=min(settings.scrape_timeout, settings.scrape_interval - timedelta(milliseconds=100)))
+    return Source("engine", _Scraper(EngineState(), targets, client, limits).poll)

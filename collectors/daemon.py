@@ -1,0 +1,89 @@
+"""The collector's loop: poll every source, commit what came, judge what is new, keep the tables small.
+
+Polling and storing never wait for each other. What cannot be stored is held, bounded, and tried again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from collectors.buffer import Buffer
+from collectors.judging import Book
+from collectors.keeping import Keeper
+from collectors.model import Batch, Problem
+from collectors.settings import Settings
+
+log = logging.getLogger("mangaops.collector")
+
+Clock = Callable[[], datetime]
+Poll = Callable[[datetime], Awaitable[Batch]]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Something to poll, by name."""
+
+    name: str
+    poll: Poll
+
+
+@dataclass(slots=True)
+class Loop:
+    """What the collector's tasks share."""
+
+    settings: Settings
+    book: Book
+    sources: Sequence[Source]
+    keeper: Keeper
+    clock: Clock
+    stop: asyncio.Event
+    buffer: Buffer = field(default_factory=Buffer)
+
+
+async def collect(loop: Loop) -> None:
+    """Run until `stop` is set; then store what is still held."""
+    tasks = [asyncio.create_task(_polling(loop, source)) for source in loop.sources]
+    tasks.append(asyncio.create_task(_keeping(loop)))
+    await loop.stop.wait()
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.to_thread(loop.keeper.flush, loop.buffer, loop.clock())
+
+
+async def _polling(loop: Loop, source: Source) -> None:
+    """Poll one source at its interval; a source that breaks is a problem, and the others go on."""
+    while True:
+        began = loop.clock()
+        try:
+            batch = await source.poll(began)
+        except Exception as error:  # noqa: BLE001 - whatever a source does, the collector lives on and says so
+            log.exception("source %s broke", source.name)
+            remedy = "See the collector's log; the source is polled again"
+            batch = Batch(problems=(Problem(began, source.name, source.name, repr(error)[:200], remedy),))
+        _report(batch.problems)
+        loop.buffer.add(batch, loop.settings.max_buffered_facts)
+        await asyncio.sleep(_until_next(began, loop.clock(), loop.settings.scrape_interval))
+
+
+async def _keeping(loop: Loop) -> None:
+    """Commit, judge and maintain, one after the other, in a thread of their own."""
+    while True:
+        began = loop.clock()
+        await asyncio.to_thread(loop.keeper.turn, loop.buffer, began)
+        await asyncio.sleep(_until_next(began, loop.clock(), loop.settings.flush_interval))
+
+
+def _until_next(began: datetime, now: datetime, interval: timedelta) -> float:
+    """Seconds to the next turn; a clock that jumped back must not stretch it."""
+    passed = max(timedelta(), now - began)
+    return max(0.05, (interval - passed).total_seconds())
+
+
+def _report(problems: Sequence[Problem]) -> None:
+    for p in problems:
+        log.warning("%s %s: %s. %s", p.source, p.subject, p.what, p.remedy)

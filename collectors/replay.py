@@ -1,0 +1,111 @@
+"""Loads a recording into a store at full speed, judging as its time passes.
+
+Every append carries its place in the recording as a Delta transaction, so a replay that was killed goes
+on where it stopped: nothing is lost and nothing is stored twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from collectors.judging import Book, Memory, judge
+from collectors.model import Batch, EventFact
+from collectors.restoring import restore_memory, restore_seen
+from collectors.signals.changes import SETTLING, changes
+from collectors.signals.points import Grid
+from collectors.sources.recording import play, start
+from collectors.sources.tape import Tape
+from collectors.store.delta import DeltaWriter
+from collectors.store.series import Reader
+
+CHUNK = timedelta(seconds=60)  # one commit a table; judging inside it is at every step all the same
+STEP = timedelta(seconds=1)  # between judgements: a recording is scraped every second
+DAYS = 3650
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """An alert that changed its state."""
+
+    alert: str
+    component: str
+    state: str
+    at: datetime
+
+
+def replay(
+    tape: Tape, writer: DeltaWriter, reader: Reader, book: Book, progress: Callable[[datetime], None]
+) -> None:
+    """Play the whole tape into the store. Raises StoreError."""
+    head, memory = start(tape), None
+    seen = restore_seen(reader, first_instant(tape), DAYS)
+    for number, begin, end in _chunks(tape):
+        head, batch = play(tape, head, end)
+        seen, changed = changes(seen, batch.requests, SETTLING / book.clock_scale)
+        _store(writer, tape, number, batch, changed)
+        if not _judged(writer, tape, book, number):
+            memory = restore_memory(reader, book, begin) if memory is None else memory
+            memory = _judge(writer, reader, book, memory, tape, number, Grid(begin + STEP, STEP, (end - begin) // STEP))
+        progress(end)
+
+
+def timeline(reader: Reader, book: Book, since: datetime, until: datetime) -> list[Transition]:
+    """Every change of an alert's state in (since, until], from the judgements as they were stored."""
+    d = reader.dialect
+    rows = reader.query(
+        'SELECT name, component, state, "at" FROM {judgements} WHERE subject = \'rule\' '  # noqa: S608
+        f'AND clock_scale = {book.clock_scale!r} AND "at" > {d.instant(since)} AND "at" <= {d.instant(until)} '
+        'ORDER BY "at", name, component',
+        since=since,
+        until=until,
+    ).to_pylist()
+    states: dict[tuple[str, str], str] = {}
+    found = []
+    for row in rows:
+        key = (row["name"], row["component"])
+        before, states[key] = states.get(key), row["state"]
+        if before != row["state"] and not (before is None and row["state"] in {"inactive", "no_data"}):
+            found.append(Transition(*key, row["state"], row["at"].astimezone(UTC)))
+    return found
+
+
+def first_instant(tape: Tape) -> datetime:
+    """The whole second before the tape's first fact: where its judging begins."""
+    return tape.start.replace(microsecond=0) - timedelta(seconds=1)
+
+
+def _chunks(tape: Tape) -> Iterator[tuple[int, datetime, datetime]]:
+    begin, number = first_instant(tape), 0
+    while begin < tape.end:
+        end = min(begin + CHUNK, tape.end.replace(microsecond=0) + timedelta(seconds=1))
+        yield number, begin, end
+        begin, number = end, number + 1
+
+
+def _store(writer: DeltaWriter, tape: Tape, number: int, batch: Batch, changed: list[EventFact]) -> None:
+    mark = (f"replay:{tape.name}:{int(tape.start.timestamp())}", number)
+    problems = [EventFact(p.at, "problem", p.subject, p.source, p.what, p.remedy) for p in batch.problems]
+    writer.append("metrics", batch.metrics, mark)
+    writer.append("requests", batch.requests, mark)
+    writer.append("events", [*batch.events, *changed, *problems], mark)
+
+
+def _mark(tape: Tape, book: Book) -> str:
+    return f"judged:{tape.name}:{int(tape.start.timestamp())}:{book.clock_scale:g}"
+
+
+def _judged(writer: DeltaWriter, tape: Tape, book: Book, number: int) -> bool:
+    done = writer.version("judgements", _mark(tape, book))
+    return done is not None and done >= number
+
+
+def _judge(
+    writer: DeltaWriter, reader: Reader, book: Book, memory: Memory, tape: Tape, number: int, grid: Grid
+) -> Memory:
+    turn = judge(reader, book, memory, grid)
+    writer.append("events", turn.events, (_mark(tape, book), number))
+    # last, because it marks the chunk as judged: a crash before it judges the chunk again, to the same rows
+    writer.append("judgements", turn.judgements, (_mark(tape, book), number))
+    return turn.memory

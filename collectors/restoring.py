@@ -1,0 +1,89 @@
+"""After a restart: what the collector knew, read back from what it stored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from collectors.judge.alerts import Alert
+from collectors.judging import FORGET_GROUP, Book, Key, Memory
+from collectors.signals.changes import VERSIONED, Seen
+from collectors.store.series import Reader
+from collectors.store.sql import AT
+
+
+def restore_memory(reader: Reader, book: Book, before: datetime) -> Memory:
+    """Alert states and last sights as of an instant, from the judgements of the same clock scale."""
+    since = before - FORGET_GROUP
+    d = reader.dialect
+    where = f"{AT} > {d.instant(since)} AND {AT} <= {d.instant(before)} AND clock_scale = {book.clock_scale!r}"
+    rows = reader.query(
+        "SELECT name, component, max(CASE WHEN value IS NOT NULL THEN "  # noqa: S608
+        f"{AT} END) AS seen, max({AT}) AS newest, {d.latest.format('state', AT)} AS state "
+        f"FROM {{judgements}} WHERE subject = 'rule' AND {where} GROUP BY name, component",
+        since=since,
+        until=before,
+    ).to_pylist()
+    by = {rule.name: rule.source.by for rule in book.rules}
+    known = [(row, (row["name"], group_of(by[row["name"]], row["component"]))) for row in rows if row["name"] in by]
+    alerts = {key: _alert(reader, row) for row, key in known}
+    seen: dict[Key, datetime] = {key: row["seen"].astimezone(UTC) for row, key in known if row["seen"]}
+    return Memory(alerts, seen)
+
+
+def judged_until(reader: Reader, book: Book, before: datetime) -> datetime | None:
+    """The newest instant of the last day judged with this clock scale; None where none was."""
+    since = before - FORGET_GROUP
+    found = reader.query(
+        f"SELECT max({AT}) AS newest FROM {{judgements}} WHERE subject = 'rule' "  # noqa: S608
+        f"AND clock_scale = {book.clock_scale!r} AND {AT} > {reader.dialect.instant(since)}",
+        since=since,
+    ).to_pylist()[0]["newest"]
+    return found.astimezone(UTC) if found else None
+
+
+def restore_seen(reader: Reader, before: datetime, days: int) -> Seen:
+    """Which versions were seen, and when last, over the days that are kept."""
+    since = before - timedelta(days=days)
+    d = reader.dialect
+    where = f"{AT} > {d.instant(since)} AND {AT} <= {d.instant(before)}"
+    last: dict[tuple[str, str], datetime] = {}
+    starts: list[datetime] = []
+    for column in VERSIONED:
+        rows = reader.query(
+            f"SELECT {column} AS v, max({AT}) AS newest, min({AT}) AS oldest FROM {{requests}} "  # noqa: S608
+            f"WHERE {where} AND {column} IS NOT NULL GROUP BY {column}",
+            since=since,
+            until=before,
+        ).to_pylist()
+        last |= {(column, row["v"]): row["newest"].astimezone(UTC) for row in rows}
+        starts += [row["oldest"].astimezone(UTC) for row in rows]
+    return Seen(min(starts, default=None), last)
+
+
+def group_of(by: Sequence[str], text: str) -> tuple[str, ...]:
+    """A component such as "adapter=a, replica=r" back as the group ("a", "r")."""
+    values, rest = [], text
+    for name, after in zip(by, [*by[1:], None], strict=True):
+        value, _, rest = rest.removeprefix(f"{name}=").partition(f", {after}=") if after else (rest[len(name) + 1 :], "", "")
+        values.append(value)
+        rest = f"{after}={rest}" if after else ""
+    return tuple(values)
+
+
+def _alert(reader: Reader, row: dict[str, object]) -> Alert:
+    d = reader.dialect
+    newest = row["newest"]
+    assert isinstance(newest, datetime)  # noqa: S101 - max() of a group that has rows
+    found = reader.query(
+        "SELECT state, active_at, fired_at, kept_since FROM {judgements} WHERE subject = 'rule' "
+        f"AND name = {d.literal(str(row['name']))} AND component = {d.literal(str(row['component']))} "
+        f"AND {AT} = {d.instant(newest)}",
+        since=newest - timedelta(seconds=1),
+        until=newest,
+    ).to_pylist()[0]
+    return Alert(found["state"], *(_utc(found[k]) for k in ("active_at", "fired_at", "kept_since")))
+
+
+def _utc(value: datetime | None) -> datetime | None:
+    return value.astimezone(UTC) if value else None

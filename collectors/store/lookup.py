@@ -1,0 +1,118 @@
+"""Single requests and their peers, looked up in the store."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+from typing import Any
+
+from collectors.diagnose.stages import STAGES, Peers, PeerTimes
+from collectors.model import EventFact, RequestFact
+from collectors.signals.changes import family
+from collectors.store.series import Reader
+from collectors.store.sql import AT
+from collectors.store.tables import TABLES, facts
+
+_TRACE = re.compile(r"^[0-9a-f]{32}$")
+PEER_SPAN = timedelta(minutes=30)
+MAX_FOUND = 200  # a session of more turns is shown from its newest
+
+
+def find_requests(reader: Reader, wanted: str) -> list[RequestFact]:
+    """Requests whose request, trace or session id this is, newest first; none found is an empty list.
+
+    Each id has a bloom filter, so a look-up reads the one file that holds it. Raises StoreError.
+    """
+    text = wanted.strip()
+    if _TRACE.match(text.lower()):
+        found = _where(reader, f"trace_id = {reader.dialect.blob.format(text.lower())}")
+        if found:
+            return found
+    for column in ("request_id", "session_id"):
+        found = _where(reader, f"{column} = {reader.dialect.literal(text)}")
+        if found:
+            return found
+    return []
+
+
+def peers(reader: Reader, request: RequestFact) -> Peers:
+    """Its peers' times, stage by stage. Raises StoreError."""
+    since, until = request.at - PEER_SPAN, request.at + PEER_SPAN
+    d = reader.dialect
+    conditions = [
+        f"{AT} > {d.instant(since)} AND {AT} <= {d.instant(until)}",
+        "http_status < 400",
+        f"request_id <> {d.literal(request.request_id)}",
+        *_alike(reader, request),
+    ]
+    columns = ", ".join(f"{d.quantiles(f'{s}_ms', [0.5, 0.95])} AS {s}" for s in STAGES)
+    row = reader.query(
+        f"SELECT count(*) AS n, {columns} FROM {{requests}} WHERE {' AND '.join(conditions)}",  # noqa: S608
+        since=since,
+        until=until,
+    ).to_pylist()[0]
+    return Peers(_description(request), row["n"], {s: _times(row[s]) for s in STAGES})
+
+
+def events_before(reader: Reader, request: RequestFact, span: timedelta, kinds: tuple[str, ...]) -> list[EventFact]:
+    """Events of these kinds in the span before the request's end, newest first. Raises StoreError."""
+    d, since = reader.dialect, request.at - span
+    listed = ", ".join(d.literal(k) for k in kinds)
+    found = reader.query(
+        f"SELECT * FROM {{events}} WHERE kind IN ({listed}) AND {AT} > {d.instant(since)} "  # noqa: S608
+        f"AND {AT} <= {d.instant(request.at)} ORDER BY {AT} DESC LIMIT 20",
+        since=since,
+        until=request.at,
+    )
+    return facts(TABLES["events"], found)
+
+
+def scrape_interval(reader: Reader, at: datetime) -> timedelta | None:
+    """How often engines were scraped around an instant; None where they were not. Raises StoreError."""
+    d, since, until = reader.dialect, at - timedelta(minutes=1), at + timedelta(minutes=1)
+    found = reader.query(
+        f"SELECT median(interval_s) AS s FROM {{metrics}} WHERE metric = 'requests_running' "  # noqa: S608
+        f"AND {AT} > {d.instant(since)} AND {AT} <= {d.instant(until)}",
+        since=since,
+        until=until,
+    ).to_pylist()[0]["s"]
+    return timedelta(seconds=found) if found else None
+
+
+def _where(reader: Reader, condition: str) -> list[RequestFact]:
+    sql = f"SELECT * FROM {{requests}} WHERE {condition} ORDER BY {AT} DESC LIMIT {MAX_FOUND}"  # noqa: S608
+    return facts(TABLES["requests"], reader.query(sql))
+
+
+def _alike(reader: Reader, request: RequestFact) -> list[str]:
+    d, found = reader.dialect, []
+    if request.adapter is not None:
+        stem = family(request.adapter) or request.adapter
+        found.append(f"substr(adapter, 1, {len(stem)}) = {d.literal(stem)}")
+    for column, tokens in _lengths(request):
+        low, high = _bucket(tokens)
+        found.append(f"{column} >= {low} AND {column} < {high}")
+    return found
+
+
+def _lengths(request: RequestFact) -> list[tuple[str, int]]:
+    both = (("prompt_tokens", request.prompt_tokens), ("output_tokens", request.output_tokens))
+    return [(column, tokens) for column, tokens in both if tokens is not None]
+
+
+def _bucket(tokens: int) -> tuple[int, int]:
+    """The power-of-two bucket that holds a length: [1024, 2048) for 1,190 tokens."""
+    low = 1 << (max(tokens, 1).bit_length() - 1)
+    return low, low * 2
+
+
+def _description(request: RequestFact) -> str:
+    parts = [f"adapter {family(request.adapter)}*"] if request.adapter else []
+    for column, tokens in _lengths(request):
+        low, high = _bucket(tokens)
+        parts.append(f"{low:,} to {high - 1:,} {column.replace('_', ' ')}")
+    return ", ".join([*parts, "within 30 minutes"])
+
+
+def _times(found: Any) -> PeerTimes:
+    return PeerTimes(*(found if found is not None else (None, None)))
