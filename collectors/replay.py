@@ -7,9 +7,9 @@ on where it stopped: nothing is lost and nothing is stored twice.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from collectors.episodes import Transition
 from collectors.judging import Book, Memory, judge
 from collectors.model import Batch, EventFact
 from collectors.restoring import restore_memory, restore_seen
@@ -23,16 +23,6 @@ from collectors.store.series import Reader
 CHUNK = timedelta(seconds=60)  # one commit a table; judging inside it is at every step all the same
 STEP = timedelta(seconds=1)  # between judgements: a recording is scraped every second
 DAYS = 3650
-
-
-@dataclass(frozen=True, slots=True)
-class Transition:
-    """An alert that changed its state."""
-
-    alert: str
-    component: str
-    state: str
-    at: datetime
 
 
 def replay(

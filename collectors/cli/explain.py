@@ -12,12 +12,13 @@ from rich.markup import escape
 
 from collectors.cli import wiring
 from collectors.cli.output import NO, complain, instant, number, out, print_json, print_table
-from collectors.diagnose.stages import StageShare
+from collectors.diagnose.stages import MEANING, StageShare
 from collectors.explaining import Around, Explanation, find_requests
 from collectors.explaining import explain as explain_request
 from collectors.model import RequestFact
 
 MAX_TURNS = 20
+MAX_EVENTS = 8
 
 
 def explain(
@@ -73,8 +74,9 @@ def _print(a: Explanation) -> None:
     print_table(
         "The engine meanwhile", ("reading", "lowest", "highest", "no data"), [_around_row(x) for x in a.around]
     )
-    if a.events:
-        rows = [(instant(e.at), e.kind, escape(e.subject), escape(_change(e.before, e.after))) for e in a.events]
+    notable = [e for e in a.events if e.kind != "alert" or "firing" in (e.before, e.after)][:MAX_EVENTS]
+    if notable:
+        rows = [(instant(e.at), e.kind, escape(e.subject), escape(_change(e.before, e.after))) for e in notable]
         print_table("Events in the 15 minutes before", ("at (UTC)", "kind", "subject", "change"), rows)
 
 
@@ -82,7 +84,7 @@ def _stage_row(s: StageShare, leading: StageShare | None, whole_ms: float | None
     mark = "[bold red]◀ slow here[/]" if leading and s.stage == leading.stage else ""
     bar = "█" * round(20 * (s.ms or 0.0) / whole_ms) if whole_ms else ""
     times = (number(x, "ms") for x in (s.ms, s.peer_p50_ms, s.peer_p95_ms, s.excess_ms))
-    return (s.stage, *times, f"{bar} {mark}".strip())
+    return (f"{s.stage}\n[dim]{MEANING[s.stage]}[/]", *times, f"{bar} {mark}".strip())
 
 
 def _around_row(x: Around) -> tuple[str, ...]:

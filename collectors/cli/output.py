@@ -14,8 +14,16 @@ from rich.table import Table
 
 OK, NO, USAGE, UNUSABLE = 0, 1, 2, 3
 
-out = Console()
-err = Console(stderr=True)
+PIPED_WIDTH = 120  # a pipe has no width; narrower tables would fold every name
+
+
+def _console(*, stderr: bool) -> Console:
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(stderr=stderr, width=None if stream.isatty() else PIPED_WIDTH)
+
+
+out = _console(stderr=False)
+err = _console(stderr=True)
 
 
 def print_json(value: Any) -> None:
@@ -41,6 +49,11 @@ def complain(error: object) -> None:
 def instant(at: datetime | None) -> str:
     """An instant to the second, UTC."""
     return "" if at is None else at.strftime("%Y-%m-%d %H:%M:%S")
+
+
+def time_of_day(at: datetime | None) -> str:
+    """A time of day to the second, UTC."""
+    return "" if at is None else at.strftime("%H:%M:%S")
 
 
 def number(value: float | None, unit: str = "") -> str:

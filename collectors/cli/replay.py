@@ -12,11 +12,15 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from collectors.cli import wiring
-from collectors.cli.output import err, instant, out, print_json, print_table, state
-from collectors.replay import Transition, first_instant, timeline
+from collectors.cli.output import err, out, print_json, print_table, state, time_of_day
+from collectors.episodes import Episode, Transition, episodes
+from collectors.replay import first_instant, timeline
 from collectors.replay import replay as play_into
 from collectors.sources.tape import Tape, load
 from collectors.store.delta import DeltaWriter
+
+LASTING = "lasts"
+SHORT_PENDING_S = 5.0  # a signal that flickers across its threshold; the states are stored all the same
 
 
 def replay(
@@ -54,11 +58,19 @@ def _progress(quiet: bool) -> Progress:
 
 def _print(tape: Tape, found: list[Transition], clock_scale: float, took: float) -> None:
     scale = f" · clock ×{clock_scale:g}: every window and `for` divided by it" if clock_scale != 1 else ""
-    rows = [
-        (instant(t.at), f"{(t.at - tape.start).total_seconds():.0f} s", t.alert, escape(t.component), state(t.state))
-        for t in found
-    ]
-    print_table(f"Alerts of {tape.name}{scale}", ("at (UTC)", "into it", "alert", "component", "state"), rows)
+    shown = [e for e in episodes(found) if e.fired_at or e.lasted_s(tape.end) >= SHORT_PENDING_S]
+    alerts = [e for e in shown if e.pending_at or e.fired_at]
+    silent = [e for e in shown if not (e.pending_at or e.fired_at)]
+    columns = ("alert", "component", "pending", "firing", "ended", "got to")
+    print_table(f"Alerts of {tape.name}, {tape.start:%Y-%m-%d}, UTC{scale}", columns, [_episode_row(e) for e in alerts])
+    print_table(
+        "No data",
+        ("alert", "component", "from", "to"),
+        [(e.alert, escape(e.component), time_of_day(e.began), time_of_day(e.ended_at) or LASTING) for e in silent],
+    )
+    hidden = len(episodes(found)) - len(shown)
+    if hidden:
+        out.print(f"{hidden} episodes under {SHORT_PENDING_S:g} s that came to nothing are left out; --json has all")
     for problem in tape.problems:
         err.print(f"[yellow]problem[/] {escape(f'{problem.subject} {problem.what}. {problem.remedy}')}")
     length = (tape.end - tape.start).total_seconds()
@@ -66,3 +78,9 @@ def _print(tape: Tape, found: list[Transition], clock_scale: float, took: float)
         f"{len(tape.scrapes):,} scrapes and {len(tape.requests):,} requests, {length:.0f} s of recording "
         f"in {took:.1f} s: {length / took:.0f}× real time"
     )
+
+
+def _episode_row(e: Episode) -> tuple[str, ...]:
+    word = "firing" if e.fired_at else "pending"
+    times = (time_of_day(e.pending_at), time_of_day(e.fired_at), time_of_day(e.ended_at) or LASTING)
+    return (e.alert, escape(e.component), *times, state(word))

@@ -12,6 +12,13 @@ from dataclasses import dataclass
 from collectors.model import RequestFact
 
 STAGES = ("gateway", "frontend", "queue", "prefill", "decode")
+MEANING = {
+    "gateway": "client and gateway, around the engine",
+    "frontend": "before the engine's core took it",
+    "queue": "waiting in the engine for a place",
+    "prefill": "reading the prompt",
+    "decode": "writing the answer",
+}
 ENOUGH_PEERS = 20
 # An excess below this share of the request's own time explains nothing about it.
 LEADING_SHARE = 0.2
@@ -80,7 +87,8 @@ def sentence(request: RequestFact, shares: tuple[StageShare, ...], peers: Peers)
     if stage is None:
         return f"{took}; no stage stands out against its {peers.count} peers."
     usual = _text(stage.peer_p50_ms)
-    return f"{took}: {_text(stage.ms)} of it in {stage.stage}, where its {peers.count} peers spend {usual} (median)."
+    where = f"{stage.stage} ({MEANING[stage.stage]})"
+    return f"{took}: {_text(stage.ms)} of it in {where}, where its {peers.count:,} peers spend {usual} (median)."
 
 
 def _share(stage: str, ms: float | None, peers: Peers) -> StageShare:
