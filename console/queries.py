@@ -1,0 +1,172 @@
+"""The console's own SQL: each function is one statement, and its rows as plain values. Raises StoreError."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from collectors.model import EventFact, Judgement, RequestFact
+from collectors.store.series import Reader
+from collectors.store.sql import AT
+from collectors.store.tables import TABLES, facts
+from console.views.facts import STAGES, Change, Origin, Pulse, Slice
+
+DAY = timedelta(days=1)
+MAX_EVENTS = 500
+MAX_CANDIDATES = 100
+CELLS = 60  # parts of the span in the history of a source
+
+
+def pulse(reader: Reader, now: datetime) -> Pulse:
+    """The newest facts of the last day; of all days where that was silent."""
+    found = _pulse(reader, now, now - DAY)
+    return found if found.newest else _pulse(reader, now, None)
+
+
+def _pulse(reader: Reader, now: datetime, since: datetime | None) -> Pulse:
+    within = _within(reader, since, now)
+    scale = reader.dialect.latest.format("clock_scale", AT)
+    row = _rows(
+        reader,
+        f"SELECT (SELECT max({AT}) FROM {{metrics}} WHERE metric = 'up' AND {within}) AS scrape, "  # noqa: S608
+        f"(SELECT max({AT}) FROM {{requests}} WHERE {within}) AS request, "
+        f"(SELECT max({AT}) FROM {{judgements}} WHERE {within}) AS judgement, "
+        f"(SELECT {scale} FROM {{judgements}} WHERE {within}) AS clock_scale, "
+        "(SELECT quantile_cont(interval_s, 0.5) FROM {metrics} "
+        f"WHERE metric = 'requests_running' AND interval_s > 0 AND {within}) AS interval_s",
+        since,
+        now,
+    )[0]
+    interval = row["interval_s"]
+    return Pulse(
+        *(_utc(row[k]) for k in ("scrape", "request", "judgement")),
+        clock_scale=row["clock_scale"] or 1.0,
+        interval=timedelta(seconds=interval) if interval else None,
+    )
+
+
+def slices(reader: Reader, since: datetime, now: datetime, window: timedelta) -> list[Slice]:
+    """Requests in slices of the window counted back from `now`, newest first; empty ones are left out."""
+    us = window // timedelta(microseconds=1)
+    back = f"({round(now.timestamp() * 1e6)} - {reader.dialect.epoch_us.format(AT)})"
+    means = ", ".join(f"avg({s}_ms) AS {s}" for s in STAGES)
+    rows = _rows(
+        reader,
+        f"SELECT {reader.dialect.integer.format(f'floor({back} / {us})')} AS k, count(*) AS n, {means}, "  # noqa: S608
+        "quantile_cont(ttft_ms, 0.95) AS ttft, quantile_cont(e2e_ms, 0.95) AS e2e "
+        f"FROM {{requests}} WHERE {_within(reader, since, now)} AND http_status < 400 GROUP BY k ORDER BY k",
+        since,
+        now,
+    )
+    return [Slice(now - window * r["k"], r["n"], {s: r[s] for s in STAGES}, r["ttft"], r["e2e"]) for r in rows]
+
+
+def events(reader: Reader, since: datetime, now: datetime, kinds: Sequence[str]) -> list[EventFact]:
+    """Events of these kinds, newest first, at most MAX_EVENTS."""
+    listed = ", ".join(reader.dialect.literal(k) for k in kinds)
+    sql = (
+        f"SELECT * FROM {{events}} WHERE kind IN ({listed}) AND {_within(reader, since, now)} "  # noqa: S608
+        f"ORDER BY {AT} DESC LIMIT {MAX_EVENTS}"
+    )
+    return facts(TABLES["events"], reader.query(sql, since=since, until=now))
+
+
+def standing(reader: Reader, now: datetime, subject: str, since: datetime) -> list[Judgement]:
+    """The judgements of the newest turn up to `now` on "rule" or "slo"."""
+    where = f"subject = {reader.dialect.literal(subject)} AND {_within(reader, since, now)}"
+    newest = f"(SELECT max({AT}) FROM {{judgements}} WHERE {where})"
+    sql = f"SELECT * FROM {{judgements}} WHERE {where} AND {AT} = {newest} ORDER BY name, component"  # noqa: S608
+    return facts(TABLES["judgements"], reader.query(sql, since=since, until=now))
+
+
+def states(reader: Reader, since: datetime, now: datetime, subject: str) -> list[Change]:
+    """Where each rule's or SLO's state began to be another, oldest first, with its first state in the span."""
+    by = "name, component" if subject == "rule" else "name"
+    component = "component" if subject == "rule" else "''"
+    where = f"subject = {reader.dialect.literal(subject)} AND {_within(reader, since, now)}"
+    previous = f"lagInFrame(state) OVER (PARTITION BY {by} ORDER BY {AT})" if reader.dialect.name == "clickhouse" else (
+        f"lag(state) OVER (PARTITION BY {by} ORDER BY {AT})"
+    )
+    rows = _rows(
+        reader,
+        f"SELECT * FROM (SELECT name, {component} AS part, {AT}, state, {previous} AS previous "  # noqa: S608
+        f"FROM {{judgements}} WHERE {where}) AS s WHERE previous IS NULL OR state <> previous ORDER BY {AT}",
+        since,
+        now,
+    )
+    return [Change(r["name"], r["part"], r["at"].astimezone(UTC), r["state"]) for r in rows]
+
+
+def candidates(
+    reader: Reader, since: datetime, until: datetime, order: str, where: Sequence[tuple[str, str]] = ()
+) -> list[RequestFact]:
+    """The slowest requests that ended in (since, until], by "ttft_ms" or "e2e_ms"; `where` are column = value."""
+    equal = "".join(f" AND {c} = {reader.dialect.literal(v)}" for c, v in where)
+    sql = (
+        f"SELECT * FROM {{requests}} WHERE {_within(reader, since, until)}{equal} "  # noqa: S608
+        f"ORDER BY {order} DESC NULLS LAST LIMIT {MAX_CANDIDATES}"
+    )
+    return facts(TABLES["requests"], reader.query(sql, since=since, until=until))
+
+
+def adapters(reader: Reader, since: datetime, until: datetime) -> list[str]:
+    """The adapters that answered."""
+    sql = f"SELECT DISTINCT adapter FROM {{requests}} WHERE adapter IS NOT NULL AND {_within(reader, since, until)} ORDER BY 1"  # noqa: S608, E501
+    return [r["adapter"] for r in _rows(reader, sql, since, until)]
+
+
+def origins(reader: Reader, since: datetime, now: datetime) -> list[Origin]:
+    """What each source and replica said of itself."""
+    cell = reader.dialect.integer.format(
+        f"least({CELLS - 1}, floor(({reader.dialect.epoch_us.format(AT)} - {round(since.timestamp() * 1e6)}) "
+        f"/ {(now - since) // timedelta(microseconds=1) / CELLS}))"
+    )
+    newest = reader.dialect.latest
+    rows = _rows(
+        reader,
+        f"SELECT source, replica, metric, {cell} AS k, max({AT}) AS newest, min(value) AS least, count(*) AS n, "  # noqa: S608
+        f"sum(CASE WHEN value = 0 THEN 1 ELSE 0 END) AS zero, {newest.format('value', AT)} AS last "
+        "FROM {metrics} WHERE metric IN ('up', 'scrape_duration_s', 'scrape_samples') "
+        f"AND {_within(reader, since, now)} GROUP BY source, replica, metric, k ORDER BY source, replica, k",
+        since,
+        now,
+    )
+    keys = dict.fromkeys((r["source"], r["replica"]) for r in rows if r["metric"] == "up")
+    return [_origin(key, [r for r in rows if (r["source"], r["replica"]) == key]) for key in keys]
+
+
+def _origin(key: tuple[str, str], rows: list[dict[str, Any]]) -> Origin:
+    up = {r["k"]: r for r in rows if r["metric"] == "up"}
+    last = {r["metric"]: r["last"] for r in rows}
+    return Origin(
+        *key,
+        newest=max(r["newest"] for r in up.values()).astimezone(UTC),
+        up=last["up"],
+        scrapes=sum(r["n"] for r in up.values()),
+        failed=int(sum(r["zero"] for r in up.values())),
+        duration_s=last.get("scrape_duration_s"),
+        samples=last.get("scrape_samples"),
+        cells=tuple(up[k]["least"] if k in up else None for k in range(CELLS)),
+    )
+
+
+def row_counts(reader: Reader, since: datetime, now: datetime) -> dict[str, int]:
+    """Rows of each table in the span."""
+    within = _within(reader, since, now)
+    columns = ", ".join(f"(SELECT count(*) FROM {{{t}}} WHERE {within}) AS {t}" for t in TABLES)
+    return dict(_rows(reader, f"SELECT {columns}", since, now)[0])
+
+
+def _within(reader: Reader, since: datetime | None, until: datetime) -> str:
+    d = reader.dialect
+    after = "" if since is None else f"{AT} > {d.instant(since)} AND "
+    return f"{after}{AT} <= {d.instant(until)}"
+
+
+def _rows(reader: Reader, sql: str, since: datetime | None, until: datetime) -> list[dict[str, Any]]:
+    return reader.query(sql, since=since, until=until).to_pylist()
+
+
+def _utc(at: datetime | None) -> datetime | None:
+    return at.astimezone(UTC) if at else None

@@ -1,0 +1,93 @@
+"""Now: is chat slow, which part, since when, what changed."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from console import charts, links, markup, panels, services
+from console.screens.parts import Tick, answered, chart, draw, empty, heading, live
+from console.services import Desk
+from console.theme import palette
+from console.views import charting, now, tiles, words
+from console.views.facts import Pulse
+from console.views.frame import POINTS, Frame
+
+
+def show(desk: Desk, tick: Tick) -> None:
+    """Draw the screen."""
+    live(_body, desk, tick)
+
+
+def _body(desk: Desk, tick: Tick) -> None:
+    frame = tick()
+    pulse = services.pulse(desk, frame.now)
+    heading("Now", frame, pulse)
+    known = answered(pulse, Pulse())
+    if isinstance(pulse, Pulse) and pulse.newest is None:
+        empty()
+        return
+    _above(desk, frame, known)
+    told = answered(services.told(desk, frame, [name for _, name, _ in tiles.FIGURES], known.clock_scale), [])
+    if told:
+        draw(panels.tile_grid(tiles.tiles(told, desk.rules, known.clock_scale), frame))
+    _chart(desk, frame, known.clock_scale)
+
+
+def _above(desk: Desk, frame: Frame, pulse: Pulse) -> None:
+    window = services.SLICE / pulse.clock_scale
+    standing = answered(services.standing(desk, frame.now, "rule"), [])
+    model = now.build(
+        frame,
+        pulse,
+        answered(services.slices(desk, frame, pulse.clock_scale), []),
+        standing,
+        answered(services.states(desk, frame, "rule"), []),
+        answered(services.marks(desk, frame), []),
+        desk.rules,
+        desk.scrape_interval,
+        window,
+    )
+    draw(panels.hero(model.verdict, _sub(model, frame, pulse)))
+    left, right = st.columns([3, 2], gap="small")
+    seen = f"{model.now.count:,} requests" if model.now else "0 requests"
+    with left:
+        where = markup.source("request stages, mean", words.window(services.SLICE, pulse.clock_scale), seen)
+        draw(panels.stages(model.rows, model.bars, model.now, model.past, where))
+    with right:
+        draw(
+            markup.join(
+                panels.alerts(model.active, standing, desk.rules, frame, pulse.clock_scale),
+                panels.changes(model.changes, frame, markup.source("events", f"last {words.length(frame.span)}")),
+            )
+        )
+
+
+def _sub(model: now.Now, frame: Frame, pulse: Pulse) -> object:
+    if model.silent is not None and pulse.newest is not None:
+        return markup.join("Nothing below is newer than that. ",
+                           markup.link("Show the last known moment", links.to("./", frame, at=pulse.newest)))
+    lines = [f"{line.text} ({line.detail})" for line in model.changes if line.detail and model.verdict.since]
+    if model.verdict.tone == "bad" and lines:
+        return markup.join("Just before: ", lines[0], ". ", markup.link("Find slow requests", links.to("slow-chat", frame)))
+    return markup.link("Find slow requests", links.to("slow-chat", frame))
+
+
+def _chart(desk: Desk, frame: Frame, scale: float) -> None:
+    with st.container(border=True, key="card"):
+        chosen = st.segmented_control(
+            "Chart", list(charting.CHARTS), key="chart", default=charting.FIRST, bind="query-params",
+            label_visibility="collapsed",
+        )
+        plan = charting.CHARTS[chosen or charting.FIRST]
+        told = answered(services.told(desk, frame, plan.readings, scale, POINTS), [])
+        marks = charting.marks(
+            answered(services.marks(desk, frame), []), answered(services.states(desk, frame, "rule"), []), frame,
+            {r.name: r.title for r in desk.rules},
+        )
+        p = palette(frame.mode)
+        lines = charting.lines(plan, told, (p.accent, p.queue, p.decode))
+        chart(charts.over_time(lines, frame, plan.unit, marks, plan.limit), "now-chart", f"{chosen} over time")
+        names = ", ".join(plan.readings)
+        window = words.window(told[0].reading.window, scale) if told else ""
+        draw(markup.source(names, window, f"{len(told[0].points) if told else 0} instants",
+                           "dashed: changes; shaded: an alert fires; gaps: no data"))

@@ -1,0 +1,204 @@
+"""What screens may ask: every answer is a plain value, or a Failure with a remedy. No Streamlit, no clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from functools import wraps
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+import duckdb
+
+from collectors.explaining import Explanation, explain, find_requests
+from collectors.judge.rules import Rule, parse_rules
+from collectors.judge.slo import Slo, parse_slos
+from collectors.model import EventFact, Judgement, RequestFact
+from collectors.settings import RUNBOOKS, Settings
+from collectors.signals.points import Grid, at_instant
+from collectors.signals.readings import READINGS
+from collectors.signals.runbooks import Runbook, RunbookError, parse
+from collectors.store.errors import StoreError
+from collectors.store.series import Reader, series
+from collectors.store.tables import REQUESTS, TABLES
+from console import queries
+from console.views.facts import Change, Failure, Origin, Pulse, Slice, TableState, Told
+from console.views.frame import SPARK_POINTS, Frame
+
+P, T = ParamSpec("P"), TypeVar("T")
+
+MARKS = ("first_seen", "engine_restart", "telemetry_gap", "scaling", "deploy")
+SLICE = timedelta(minutes=5)  # the window of the latency rules, so that the verdict speaks of the same requests
+AROUND = timedelta(seconds=30)  # what "at 07:23" means: half a minute to either side of that minute
+LAST_TURN = timedelta(hours=1)  # an SLO or rule not judged for so long is not being judged
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What the console stands on: the store's reader and the files that say what is judged."""
+
+    reader: Reader
+    rules: tuple[Rule, ...] = ()
+    slos: tuple[Slo, ...] = ()
+    runbooks: Mapping[str, Runbook] = field(default_factory=dict)
+    faults: tuple[Failure, ...] = ()
+    scrape_interval: timedelta = timedelta(seconds=5)
+    versions: Callable[[str], int | None] = lambda _: None
+    root: str = ""
+
+    def rule(self, name: str) -> Rule | None:
+        """The rule of that name."""
+        return next((r for r in self.rules if r.name == name), None)
+
+
+def open_desk(reader: Reader, settings: Settings, versions: Callable[[str], int | None]) -> Desk:
+    """The desk of the settings. Raises ConfigError where rules or SLOs cannot be read."""
+    pages, faults = read_runbooks(RUNBOOKS)
+    return Desk(
+        reader,
+        parse_rules(settings.rules.read_text(encoding="utf-8"), str(settings.rules)),
+        parse_slos(settings.slos.read_text(encoding="utf-8"), str(settings.slos), REQUESTS.names),
+        pages,
+        faults,
+        settings.scrape_interval,
+        versions,
+        settings.store,
+    )
+
+
+def read_runbooks(folder: Path) -> tuple[dict[str, Runbook], tuple[Failure, ...]]:
+    """Every page that can be read, and what is wrong with the others."""
+    pages, faults = {}, []
+    for file in sorted(f for f in folder.glob("*.md") if f.stem != "README"):
+        try:
+            pages[file.stem] = parse(file.stem, file.read_text(encoding="utf-8"))
+        except (RunbookError, OSError) as error:
+            faults.append(Failure(f"runbooks/{file.name} cannot be shown: {error}", "Correct the page"))
+    return pages, tuple(faults)
+
+
+def guarded(ask: Callable[P, T]) -> Callable[P, T | Failure]:
+    """A question whose answer may be a Failure: one broken table never empties the whole screen."""
+
+    @wraps(ask)
+    def answer(*args: P.args, **kwargs: P.kwargs) -> T | Failure:
+        try:
+            return ask(*args, **kwargs)
+        except StoreError as error:
+            return Failure(f"{error.where}: {error.what}", error.remedy)
+        except duckdb.Error as error:
+            what = " ".join(str(error).split())[:300]
+            return Failure(f"the query failed: {what}", "Choose a shorter time range; raise duckdb_memory if it lasts")
+
+    return answer
+
+
+@guarded
+def pulse(desk: Desk, now: datetime) -> Pulse:
+    """How fresh the facts are, and how the clock was scaled."""
+    return queries.pulse(desk.reader, now)
+
+
+@guarded
+def told(desk: Desk, frame: Frame, names: Sequence[str], scale: float, points: int = SPARK_POINTS) -> list[Told]:
+    """Readings over the span, all replicas together."""
+    return [_told(desk, frame, name, scale, points) for name in names]
+
+
+def _told(desk: Desk, frame: Frame, name: str, scale: float, points: int) -> Told:
+    reading = replace(READINGS[name], by=())
+    window, step = reading.window / scale, frame.step(points)
+    count = max(1, frame.span // step)
+    grid = Grid(frame.now - step * (count - 1), step, count)
+    return Told(reading, window, tuple(series(desk.reader, reading, grid, window)))
+
+
+@guarded
+def values(desk: Desk, now: datetime, names: Sequence[str], scale: float) -> list[Told]:
+    """Readings at one instant, with their groups."""
+    readings = [READINGS[n] for n in names if n in READINGS]
+    return [
+        Told(r, r.window / scale, tuple(series(desk.reader, r, at_instant(now), r.window / scale))) for r in readings
+    ]
+
+
+@guarded
+def slices(desk: Desk, frame: Frame, scale: float) -> list[Slice]:
+    """The span's requests in slices of the latency rules' window, newest first."""
+    return queries.slices(desk.reader, frame.since, frame.now, SLICE / scale)
+
+
+@guarded
+def marks(desk: Desk, frame: Frame) -> list[EventFact]:
+    """What changed in the span, newest first."""
+    return queries.events(desk.reader, frame.since, frame.now, MARKS)
+
+
+@guarded
+def alert_events(desk: Desk, frame: Frame) -> list[EventFact]:
+    """Alert transitions of the span, newest first."""
+    return queries.events(desk.reader, frame.since, frame.now, ("alert",))
+
+
+@guarded
+def source_events(desk: Desk, frame: Frame) -> list[EventFact]:
+    """Problems, gaps and restarts of the span, newest first."""
+    kinds = ("problem", "telemetry_gap", "engine_restart", "first_seen", "present_at_start")
+    return queries.events(desk.reader, frame.since, frame.now, kinds)
+
+
+@guarded
+def standing(desk: Desk, now: datetime, subject: str) -> list[Judgement]:
+    """How every rule or SLO stands."""
+    return queries.standing(desk.reader, now, subject, now - LAST_TURN)
+
+
+@guarded
+def states(desk: Desk, frame: Frame, subject: str) -> list[Change]:
+    """Every change of state in the span, oldest first."""
+    return queries.states(desk.reader, frame.since, frame.now, subject)
+
+
+@guarded
+def found(desk: Desk, text: str) -> list[RequestFact]:
+    """The requests of a request, trace or session id."""
+    return find_requests(desk.reader, text)
+
+
+@guarded
+def candidates(
+    desk: Desk, since: datetime, until: datetime, order: str, where: Sequence[tuple[str, str]]
+) -> list[RequestFact]:
+    """The slowest requests of a stretch of time."""
+    return queries.candidates(desk.reader, since, until, order, where)
+
+
+@guarded
+def adapters(desk: Desk, since: datetime, until: datetime) -> list[str]:
+    """The adapters that answered in a stretch of time."""
+    return queries.adapters(desk.reader, since, until)
+
+
+@guarded
+def explained(desk: Desk, request: RequestFact, scale: float) -> Explanation:
+    """Why one request took as long as it did."""
+    return explain(desk.reader, request, queries_look(desk, scale))
+
+
+def queries_look(desk: Desk, scale: float) -> timedelta:
+    """How far each look at the engine reaches back: three scrapes, as the facts came."""
+    return max(desk.scrape_interval * 3 / scale, timedelta(seconds=3))
+
+
+@guarded
+def origins(desk: Desk, frame: Frame) -> list[Origin]:
+    """Every source and replica of the span."""
+    return queries.origins(desk.reader, frame.since, frame.now)
+
+
+@guarded
+def tables(desk: Desk, frame: Frame) -> list[TableState]:
+    """The store's tables."""
+    counted = queries.row_counts(desk.reader, frame.since, frame.now)
+    return [TableState(name, desk.versions(name), counted[name]) for name in TABLES]

@@ -1,0 +1,66 @@
+"""What changed: events in words, marked where a release came just before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from collectors.model import EventFact
+from console.views import words
+from console.views.frame import Frame, clock
+
+KINDS = {
+    "first_seen": "New",
+    "present_at_start": "Present at start",
+    "engine_restart": "Engine restart",
+    "telemetry_gap": "Telemetry gap",
+    "problem": "Problem",
+    "alert": "Alert",
+    "scaling": "Scaling",
+    "deploy": "Deploy",
+}
+COLUMNS = {"prompt_version": "prompt", "adapter": "adapter", "backend_version": "backend"}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One event: `tone` is info for a change, warn for a fault."""
+
+    at: datetime
+    when: str
+    kind: str
+    text: str
+    detail: str
+    tone: str
+    link_at: datetime
+
+
+def lines(events: Sequence[EventFact], frame: Frame, before: datetime | None = None) -> list[Line]:
+    """Events newest first; with `before`, each says how long before that instant it came."""
+    return [_line(e, frame, before) for e in events]
+
+
+def text(event: EventFact) -> str:
+    """The event in a few words: "prompt v42 → v43"."""
+    column, _, value = event.subject.partition("=")
+    if event.kind in {"first_seen", "present_at_start"} and value:
+        name = COLUMNS.get(column, column)
+        return f"{name} {event.before} → {value}" if event.before else f"{name} {value}"
+    if event.kind == "alert":
+        return f"{event.subject}: {words.state_word(event.before or '')} → {words.state_word(event.after or '')}"
+    parts = [event.subject, event.before or "", event.after or ""]
+    return ": ".join(p for p in parts if p)
+
+
+def releases(events: Sequence[EventFact]) -> list[EventFact]:
+    """Changes that replaced something, and restarts: what may be behind a new trouble."""
+    return [e for e in events if e.kind != "first_seen" or e.before]
+
+
+def _line(event: EventFact, frame: Frame, before: datetime | None) -> Line:
+    gap = before - event.at if before else timedelta(-1)
+    detail = f"{words.length(gap)} before" if gap >= timedelta() else ""
+    tone = "info" if event.kind in {"first_seen", "present_at_start", "deploy", "scaling"} else "warn"
+    return Line(event.at, clock(event.at, frame, both=False), KINDS.get(event.kind, words.title(event.kind)),
+                text(event), detail, tone, event.at)
