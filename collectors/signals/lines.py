@@ -1,14 +1,15 @@
 """Exposition text → checked samples. Knows the text format, and nothing of what a metric means.
 
-Only the lines that someone asks for go through the parser; every other line is matched against one
-pattern. That is cheaper than parsing all of them, and still notices every line that is broken.
+Only the lines that someone asks for go through the parser, and their labels only when they are new; every
+line is matched against one pattern. That is cheaper than parsing all, and notices every line that is broken.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -17,9 +18,14 @@ from prometheus_client.parser import text_string_to_metric_families
 # line's length where a label value is full of quotes, so a hostile line must not reach it.
 LONGEST_LINE = 64 * 1024
 EXCERPT = 120
+# A scrape names the same series as the one before it: their labels are parsed once. Bounded twice, so that
+# neither many series nor long ones can fill the memory.
+_REMEMBERED = 16_384
+_LONGEST_REMEMBERED = 1024
 _NAME = re.compile(r"[a-z_:][a-z0-9_:]*", re.IGNORECASE | re.ASCII)
 _SAMPLE = re.compile(
-    r"([a-z_:][a-z0-9_:]*)(?:\{.*\}|)[ \t]+[-+]?(?:[0-9.]+(?:e[-+]?[0-9]+)?|inf|nan)(?:[ \t]+-?[0-9]+)?",
+    r"(?P<series>(?P<name>[a-z_:][a-z0-9_:]*)(?:\{.*\}|))[ \t]+"
+    r"(?P<value>[-+]?(?:[0-9.]+(?:e[-+]?[0-9]+)?|inf|nan))(?:[ \t]+-?[0-9]+)?",
     re.IGNORECASE | re.ASCII,
 )
 _SUFFIXES = ("_bucket", "_sum", "_count", "_total", "_created")
@@ -72,7 +78,7 @@ def scan(text: str, wanted: Collection[str], help_wanted: Collection[str] = ()) 
     types: dict[str, str] = {}
     helps: dict[str, str] = {}
     names: set[str] = set()
-    kept: list[tuple[int, str, str]] = []
+    samples: dict[str, list[Sample]] = {}
     suspect: list[tuple[int, str]] = []
     count, last = 0, ""
     for number, raw in enumerate(text.split("\n"), start=1):
@@ -86,14 +92,13 @@ def scan(text: str, wanted: Collection[str], help_wanted: Collection[str] = ()) 
         if match is None:
             suspect.append((number, line))
             continue
-        count, last = count + 1, match[1]
+        count, last = count + 1, match["name"]
         names.add(last)
         if last in wanted:
-            kept.append((number, last, line))
+            _keep(number, match, samples, suspect)
     known = {*types, *names, *wanted}
-    samples, refused = _parse(kept)
     unread: dict[str, Broken] = {}
-    for broken in (_broken(number, line, known) for number, line in sorted((*suspect, *refused))):
+    for broken in (_broken(number, line, known) for number, line in suspect):
         unread.setdefault(broken.name, broken)
     return Scan(samples, types, helps, unread, frozenset(names | types.keys()), count, last)
 
@@ -136,36 +141,28 @@ def _declare(line: str, types: dict[str, str], helps: dict[str, str], help_wante
         helps[parts[2]] = parts[3]
 
 
-def _parse(kept: list[tuple[int, str, str]]) -> tuple[dict[str, list[Sample]], list[tuple[int, str]]]:
-    """Samples by name, and the lines that the parser refuses."""
+def _keep(
+    number: int, match: re.Match[str], samples: dict[str, list[Sample]], suspect: list[tuple[int, str]]
+) -> None:
+    """Put a wanted line with the samples of its name, or with the suspects where the parser refuses it."""
+    series = match["series"]
     try:
-        return _by_name(zip(kept, _parsed("\n".join(line for _, _, line in kept)), strict=True)), []
+        labels = _known_labels(series) if len(series) <= _LONGEST_REMEMBERED else _labels(series)
+        sample = Sample(number, dict(labels), float(match["value"]))
     except ValueError:
-        # The parser does not say which line: find it one by one.
-        good, refused = [], []
-        for each in kept:
-            try:
-                good.append((each, _parsed(each[2])[0]))
-            except ValueError:
-                refused.append((each[0], each[2]))
-        return _by_name(good), refused
+        suspect.append((number, match[0]))
+        return
+    samples.setdefault(match["name"], []).append(sample)
 
 
-def _parsed(text: str) -> list[tuple[dict[str, str], float]]:
-    return [
-        (sample.labels, float(sample.value))
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-    ]
+def _labels(series: str) -> dict[str, str]:
+    """The labels in "name{...}". Raises ValueError where the parser does."""
+    (family,) = text_string_to_metric_families(f"{series} 0")
+    labels: dict[str, str] = family.samples[0].labels
+    return labels
 
 
-def _by_name(
-    pairs: Iterable[tuple[tuple[int, str, str], tuple[dict[str, str], float]]],
-) -> dict[str, list[Sample]]:
-    found: dict[str, list[Sample]] = {}
-    for (number, name, _), (labels, value) in pairs:
-        found.setdefault(name, []).append(Sample(number, labels, value))
-    return found
+_known_labels = lru_cache(_REMEMBERED)(_labels)
 
 
 def _broken(number: int, line: str, known: Collection[str]) -> Broken:
