@@ -50,6 +50,11 @@ class Explanation:
 
 def explain(reader: Reader, request: RequestFact) -> Explanation:
     """Stages beside the peers', the engine's state around it, and the events before. Raises StoreError."""
+    with reader.snapshot():
+        return _explain(reader, request)
+
+
+def _explain(reader: Reader, request: RequestFact) -> Explanation:
     alike = peers(reader, request)
     shares = split(request, alike)
     look = LOOK_SCRAPES * (scrape_interval(reader, request.at) or USUAL_INTERVAL)

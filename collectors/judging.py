@@ -57,9 +57,10 @@ class Turn:
 def judge(reader: Reader, book: Book, memory: Memory, grid: Grid) -> Turn:
     """Judge every rule at every instant of the grid, and every SLO at its own, wider step. Raises StoreError."""
     turn = Turn(memory)
-    for rule in book.rules:
-        turn = _joined(turn, _rule_turn(reader, book, scaled(rule, book.clock_scale), turn.memory, grid))
-    return _joined(turn, _slo_turn(reader, book, turn.memory, grid))
+    with reader.snapshot():
+        for rule in book.rules:
+            turn = _joined(turn, _rule_turn(reader, book, scaled(rule, book.clock_scale), turn.memory, grid))
+        return _joined(turn, _slo_turn(reader, book, turn.memory, grid))
 
 
 def slo_grid(book: Book, memory: Memory, grid: Grid) -> Grid | None:

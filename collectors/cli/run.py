@@ -70,7 +70,6 @@ def collect(
     chosen = wiring.settings(config, _flags(engine, store, recording, clock_scale))
     if not chosen.engines and chosen.recording is None:
         raise ConfigError("settings", ["engines: nothing to collect from. Give --engine URL or --recording DIR"])
-    _leave_pandas_out()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     asyncio.run(_collect(chosen))
@@ -84,11 +83,6 @@ def console(store: Store = None, port: Port = None, host: Host = None, config: C
     command += ["--port", str(chosen.port), "--time-zone", chosen.time_zone]
     # its own group would swallow Ctrl-C; as a child of ours it stops with us
     sys.exit(subprocess.call(command))  # noqa: S603 - our own module, arguments from validated settings
-
-
-def _leave_pandas_out() -> None:
-    """Keep pyarrow from importing pandas, as it does wherever it finds it: 55 MB that a collector never uses."""
-    sys.modules.setdefault("pandas", None)  # type: ignore[arg-type] # None makes the import fail, as documented
 
 
 async def _collect(chosen: Settings) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import timedelta
 from itertools import product
@@ -38,6 +39,10 @@ class Reader(Protocol):
 
     @property
     def dialect(self) -> Dialect: ...
+
+    def snapshot(self) -> AbstractContextManager[None]:
+        """While it lasts, all queries of this thread see the same state of the tables."""
+        ...
 
     def query(self, sql: str, params: Any = (), *, since: Any = None, until: Any = None) -> pa.Table:
         """Rows as an Arrow table."""
