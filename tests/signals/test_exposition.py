@@ -154,7 +154,7 @@ BROKEN_BLOCKS = [
         ),
         pytest.param([f"{PROMPTS}_total"], {"prompt_tokens"}, "no sample", id="a name without a value"),
         pytest.param(
-            [f"{PROMPTS}_total{{a={LONG}}} 1"], {"prompt_tokens"}, "…", id="a sample beyond all length"
+            [f'{PROMPTS}_total{{a="{LONG}"}} 1'], {"prompt_tokens"}, "…", id="a sample beyond all length"
         ),
         pytest.param(
             [f"{PROMPTS}_total 5", f"{PROMPTS}_total 6"],
@@ -222,6 +222,12 @@ BROKEN_BLOCKS = [
             {"kv_block_tokens", "prefix_cache_hits"},
             "is no number",
             id="a block size that is none takes the counters in blocks with it",
+        ),
+        pytest.param(
+            [f'{CACHE}{{block_size="16" 1', *BROKEN_BLOCKS[1:]],
+            {"kv_block_tokens", "kv_blocks", "prefix_cache_hits"},
+            "no sample",
+            id="so does a configuration that cannot be read",
         ),
     ],
 )

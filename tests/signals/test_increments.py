@@ -21,8 +21,8 @@ MINUTE = timedelta(minutes=1)
 BORN = T0.timestamp() - 3600
 STARTED = Key("process_start_s", "", "", "")
 TOKENS, PREEMPTIONS = Key("prompt_tokens", "m", "0", ""), Key("preemptions", "m", "0", "")
-STOPPED, TTFT = Key("requests_finished", "m", "0", "stop"), Key("ttft_s", "m", "0", "")
-RUNNING = Key("requests_running", "m", "0", "")
+STOPPED, ABORTED = Key("requests_finished", "m", "0", "stop"), Key("requests_finished", "m", "0", "abort")
+TTFT, RUNNING = Key("ttft_s", "m", "0", ""), Key("requests_running", "m", "0", "")
 
 
 def seen(
@@ -174,6 +174,15 @@ CASES = [
         [(0, seen(damaged=["prompt_tokens"])), (10, seen({TOKENS: 900})), (20, seen({TOKENS: 901}))],
         Expected({TOKENS: (1, 10)}),
         id="and counts from when it was first read",
+    ),
+    pytest.param(
+        [
+            (0, seen(damaged=["requests_finished"])),
+            (10, seen({STOPPED: 900})),
+            (20, seen({STOPPED: 900, ABORTED: 2})),
+        ],
+        Expected({STOPPED: (0, 10), ABORTED: (2, 10)}),
+        id="a metric read once is known: its later series are newborn",
     ),
     pytest.param(
         [(0, seen(damaged=["prompt_tokens"])), (10, seen({TOKENS: 9}, started_s=AFTER))],
