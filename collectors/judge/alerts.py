@@ -88,6 +88,8 @@ def _missing(rule: Rule, point: Point, threshold: float | None, also: Point | No
     for p in (point, also):
         if p is not None and p.value is None:
             return p.missing or "no data"
+    if rule.also_window is not None and also is None:
+        return "no data in the second window"
     if point.count < rule.min_traffic:
         return f"too little traffic: {point.count:g} of {rule.min_traffic:g}"
     return "no baseline yet" if threshold is None else None
