@@ -13,6 +13,7 @@ import plotly.graph_objects as go
 from console.theme import Palette, palette
 from console.views.frame import Frame, zone_label
 
+STAGGERED = 3  # labels of neighbouring changes stand on so many levels
 MAX_POINTS = 2000  # a trace: more cost the browser a second and show nothing more
 FONT = '"Source Sans", "Source Sans 3", "Noto Sans JP", sans-serif'
 
@@ -94,11 +95,11 @@ def timeline(bars: Sequence[Bar], rows: Sequence[str], frame: Frame, marks: Sequ
             )
         )
     _decorate(figure, [m for m in marks if m.until is None], frame, p)
-    _finish(figure, frame, p, height=74 + 30 * max(1, len(rows)))
+    _finish(figure, frame, p, height=96 + 28 * max(1, len(rows)))
     figure.update_layout(barmode="overlay", hovermode="closest")
     figure.update_xaxes(type="date")
     figure.update_yaxes(
-        categoryorder="array", categoryarray=list(reversed(rows)), range=[-0.6, len(rows) - 0.4], automargin=True,
+        tickmode="linear", categoryorder="array", categoryarray=list(reversed(rows)), range=[-0.6, len(rows) - 0.4], automargin=True,
         ticks="", gridcolor=p.border,
     )
     return figure
@@ -168,9 +169,9 @@ def _lonely(y: np.ndarray) -> bool:
 
 
 def _decorate(figure: go.Figure, marks: Sequence[Mark], frame: Frame, p: Palette) -> None:
-    for m in marks:
+    for i, m in enumerate(marks):
         if m.until is None:
-            _change(figure, m, frame, p)
+            _change(figure, m, frame, p, i % STAGGERED)
         else:
             figure.add_vrect(
                 _local(max(m.at, frame.since), frame), _local(m.until, frame),
@@ -188,7 +189,7 @@ def _decorate(figure: go.Figure, marks: Sequence[Mark], frame: Frame, p: Palette
         figure.update_layout(yaxis2={"overlaying": "y", "range": [0, 1.02], "visible": False, "fixedrange": True})
 
 
-def _change(figure: go.Figure, m: Mark, frame: Frame, p: Palette) -> None:
+def _change(figure: go.Figure, m: Mark, frame: Frame, p: Palette, level: int) -> None:
     at = _local(m.at, frame)
     figure.add_shape(
         type="line", x0=at, x1=at, y0=0, y1=1, yref="paper", line={"color": p.accent, "width": 1.2, "dash": "dash"}
@@ -196,7 +197,7 @@ def _change(figure: go.Figure, m: Mark, frame: Frame, p: Palette) -> None:
     late = m.at > frame.since + frame.span * 0.7
     figure.add_annotation(
         x=at, y=1, yref="paper", text=m.text.replace("<", "&lt;"), showarrow=False, xanchor="right" if late else "left",
-        yanchor="top", xshift=-4 if late else 4, font={"size": 12, "color": p.accent},
+        yanchor="top", xshift=-4 if late else 4, yshift=-15 * level, bgcolor=p.surface, borderpad=1, opacity=0.92, font={"size": 12, "color": p.accent},
     )
 
 

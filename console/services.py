@@ -30,7 +30,6 @@ P, T = ParamSpec("P"), TypeVar("T")
 
 MARKS = ("first_seen", "engine_restart", "telemetry_gap", "scaling", "deploy")
 SLICE = timedelta(minutes=5)  # the window of the latency rules, so that the verdict speaks of the same requests
-AROUND = timedelta(seconds=30)  # what "at 07:23" means: half a minute to either side of that minute
 LAST_TURN = timedelta(hours=1)  # an SLO or rule not judged for so long is not being judged
 
 
@@ -103,7 +102,8 @@ def pulse(desk: Desk, now: datetime) -> Pulse:
 @guarded
 def told(desk: Desk, frame: Frame, names: Sequence[str], scale: float, points: int = SPARK_POINTS) -> list[Told]:
     """Readings over the span, all replicas together."""
-    return [_told(desk, frame, name, scale, points) for name in names]
+    with desk.reader.snapshot():
+        return [_told(desk, frame, name, scale, points) for name in names]
 
 
 def _told(desk: Desk, frame: Frame, name: str, scale: float, points: int) -> Told:
@@ -118,9 +118,10 @@ def _told(desk: Desk, frame: Frame, name: str, scale: float, points: int) -> Tol
 def values(desk: Desk, now: datetime, names: Sequence[str], scale: float) -> list[Told]:
     """Readings at one instant, with their groups."""
     readings = [READINGS[n] for n in names if n in READINGS]
-    return [
-        Told(r, r.window / scale, tuple(series(desk.reader, r, at_instant(now), r.window / scale))) for r in readings
-    ]
+    with desk.reader.snapshot():
+        return [
+            Told(r, r.window / scale, tuple(series(desk.reader, r, at_instant(now), r.window / scale))) for r in readings
+        ]
 
 
 @guarded
@@ -181,14 +182,9 @@ def adapters(desk: Desk, since: datetime, until: datetime) -> list[str]:
 
 
 @guarded
-def explained(desk: Desk, request: RequestFact, scale: float) -> Explanation:
+def explained(desk: Desk, request: RequestFact) -> Explanation:
     """Why one request took as long as it did."""
-    return explain(desk.reader, request, queries_look(desk, scale))
-
-
-def queries_look(desk: Desk, scale: float) -> timedelta:
-    """How far each look at the engine reaches back: three scrapes, as the facts came."""
-    return max(desk.scrape_interval * 3 / scale, timedelta(seconds=3))
+    return explain(desk.reader, request)
 
 
 @guarded

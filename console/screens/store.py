@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -29,6 +30,10 @@ class CachedReader:
     def dialect(self) -> Dialect:
         """The engine's spelling."""
         return self.inner.dialect
+
+    def snapshot(self) -> AbstractContextManager[None]:
+        """As DuckReader.snapshot."""
+        return self.inner.snapshot()
 
     def query(
         self, sql: str, params: Sequence[Any] = (), *, since: datetime | None = None, until: datetime | None = None

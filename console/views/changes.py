@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -64,3 +64,9 @@ def _line(event: EventFact, frame: Frame, before: datetime | None) -> Line:
     tone = "info" if event.kind in {"first_seen", "present_at_start", "deploy", "scaling"} else "warn"
     return Line(event.at, clock(event.at, frame, both=False), KINDS.get(event.kind, words.title(event.kind)),
                 text(event), detail, tone, event.at)
+
+
+def alert_name(event: EventFact, titles: Mapping[str, str]) -> str:
+    """The alert that an event is about: its rule's title and its component."""
+    name, _, component = event.subject.partition("[")
+    return " · ".join(t for t in (titles.get(name, words.title(name)), component.rstrip("]")) if t)

@@ -58,6 +58,8 @@ def amount(value: float | None, unit: str) -> str:
         return percent(value)
     if unit == "ms":
         return f"{value / _S:,.1f} s" if value >= _LONG_MS else f"{number(value, int(value < _SMALL))} ms"
+    if unit == "0 or 1":
+        return "up" if value == 1 else "down" if value == 0 else number(value, 2)
     digits = 0 if value == int(value) or value >= _SMALL else 2
     return f"{number(value, digits)} {unit}".strip()
 
@@ -75,7 +77,7 @@ def length(span: timedelta | float) -> str:
     """A length of time in its largest fitting unit: 42 s, 4 min, 2.5 h, 3 days."""
     s = span.total_seconds() if isinstance(span, timedelta) else span
     for size, unit in _UNITS_S:
-        if s >= 2 * size or (s >= size and s % size == 0):
+        if s >= 2 * size or (s == size and unit != "days"):
             value = s / size
             return f"{value:.0f} {unit}" if value >= _SMALL or value == int(value) else f"{value:.1f} {unit}"
     return f"{s:.0f} s" if s >= _SMALL or s == int(s) else f"{s:.2g} s"
