@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import timedelta
-from typing import Literal, Self
+from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from collectors.signals.readings import READINGS, Quantile, Reading
-from collectors.validation import ConfigError, Duration, Strict, parse_yaml, validate
+from collectors.validation import Duration, Length, Strict, doubled, parse_yaml, validate
 
 ZERO = timedelta()
 
@@ -18,7 +18,7 @@ class Baseline(Strict):
     """A threshold taken from the group's own past: `factor` times its usual value over `window`."""
 
     factor: float = Field(gt=0)
-    window: Duration
+    window: Length
 
 
 class Rule(Strict):
@@ -30,22 +30,43 @@ class Rule(Strict):
     reading: str
     op: Literal["<", "<=", ">", ">="]
     threshold: float | None = None
-    baseline: Baseline | None = None
-    window: Duration
-    also_window: Duration | None = None
+    baseline: Baseline | None = Field(default=None, validate_default=True)
+    window: Length
+    also_window: Length | None = None
     for_: Duration = Field(alias="for")
     keep_firing_for: Duration = ZERO
     min_traffic: float = Field(default=0, ge=0)
     severity: Literal["critical", "warning", "info"]
     runbook: str
 
-    @model_validator(mode="after")
-    def _one_threshold(self) -> Self:
-        if (self.threshold is None) == (self.baseline is None):
+    # One validator a field, so that a mistake in one hides none in another.
+    @field_validator("reading")
+    @classmethod
+    def _known_reading(cls, reading: str) -> str:
+        if reading not in READINGS:
+            raise ValueError("no reading is called that. `mangaops readings` lists them")
+        return reading
+
+    @field_validator("threshold")
+    @classmethod
+    def _on_a_bucket_bound(cls, threshold: float | None, info: ValidationInfo) -> float | None:
+        if threshold is not None and "reading" in info.data:
+            _refuse_off_bucket(READINGS[info.data["reading"]], threshold)
+        return threshold
+
+    @field_validator("baseline")
+    @classmethod
+    def _one_threshold(cls, baseline: Baseline | None, info: ValidationInfo) -> Baseline | None:
+        if "threshold" in info.data and (info.data["threshold"] is None) == (baseline is None):
             raise ValueError("give either threshold or baseline, and only one of them")
-        if self.window <= ZERO:
-            raise ValueError("window has to be longer than 0s")
-        return self
+        if baseline and "reading" in info.data and not READINGS[info.data["reading"]].by:
+            raise ValueError(f"{info.data['reading']} has no groups. Choose a reading by adapter")
+        return baseline
+
+    @field_validator("runbook")
+    @classmethod
+    def _written_runbook(cls, runbook: str, info: ValidationInfo) -> str:
+        return known_runbook(runbook, info)
 
     @property
     def source(self) -> Reading:
@@ -59,11 +80,16 @@ class _File(Strict):
 
 def parse_rules(text: str, file: str, runbooks: Collection[str] | None = None) -> tuple[Rule, ...]:
     """Rules from YAML. Raises ConfigError with all mistakes; `runbooks` are the pages that exist."""
-    rules = validate(_File, parse_yaml(text, file), file).rules
-    mistakes = [m for rule in rules for m in _mistakes(rule, runbooks)] + _doubled([r.name for r in rules])
-    if mistakes:
-        raise ConfigError(file, mistakes)
-    return rules
+    data = parse_yaml(text, file)
+    return validate(_File, data, file, {"runbooks": runbooks}, doubled(data, "rules")).rules
+
+
+def known_runbook(runbook: str, info: ValidationInfo) -> str:
+    """The name of a page that exists. Raises ValueError where the context's `runbooks` lack it."""
+    pages = (info.context or {}).get("runbooks")
+    if pages is not None and runbook not in pages:
+        raise ValueError(f"no page runbooks/{runbook}.md. Write it or name another")
+    return runbook
 
 
 def scaled(rule: Rule, clock_scale: float) -> Rule:
@@ -82,39 +108,26 @@ def scaled(rule: Rule, clock_scale: float) -> Rule:
     )
 
 
-def _mistakes(rule: Rule, runbooks: Collection[str] | None) -> list[str]:
-    where, found = f"rules.{rule.name}", []
-    if rule.reading not in READINGS:
-        found.append(f"{where}.reading: no reading is called {rule.reading!r}. `mangaops readings` lists them")
-    elif rule.baseline and not rule.source.by:
-        found.append(f"{where}.baseline: {rule.reading} has no groups. Choose a reading by adapter")
-    elif (edge := _off_bucket(rule)) is not None:
-        found.append(f"{where}.threshold: {edge}")
-    if runbooks is not None and rule.runbook not in runbooks:
-        found.append(f"{where}.runbook: no page runbooks/{rule.runbook}.md. Write it or name another")
-    return found
-
-
-def _off_bucket(rule: Rule) -> str | None:
+def _refuse_off_bucket(reading: Reading, threshold: float) -> None:
     """A histogram can only decide a threshold that is one of its bucket bounds."""
-    kind = rule.source.computation
-    if not isinstance(kind, Quantile) or rule.threshold is None:
-        return None
-    bounds = BUCKETS_S.get(kind.metric)
-    if bounds is None or rule.threshold / kind.scale in bounds:
-        return None
+    kind = reading.computation
+    bounds = BUCKETS_S.get(kind.metric) if isinstance(kind, Quantile) else None
+    if not isinstance(kind, Quantile) or bounds is None or threshold / kind.scale in bounds:
+        return
     near = ", ".join(f"{b * kind.scale:g}" for b in bounds)
-    return f"{rule.threshold:g} is no bucket bound of {kind.metric}, so it would be guessed. Choose one of {near}"
-
-
-def _doubled(names: list[str]) -> list[str]:
-    return [f"rules.{n}: is there twice. Rename one" for n in sorted({n for n in names if names.count(n) > 1})]
+    what = f"{threshold:g} is no bucket bound of {kind.metric}, so it would be guessed"
+    raise ValueError(f"{what}. Choose one of {near}")
 
 
 # vLLM's own bucket bounds, in seconds (vllm/v1/metrics/loggers.py).
-_LATENCY_S = (0.3, 0.5, 0.8, 1.0, 1.5, 2.0, 2.5, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 50.0, 60.0)
-_TTFT_S = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0)
+_TO_A_MINUTE_S = (0.3, 0.5, 0.8, 1.0, 1.5, 2.0, 2.5, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 50.0, 60.0)
+_LATENCY_S = (*_TO_A_MINUTE_S, 120.0, 240.0, 480.0, 960.0, 1920.0, 7680.0)
+_TTFT_BELOW_1_S = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75)
+_TTFT_S = (*_TTFT_BELOW_1_S, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0, 80.0, 160.0, 640.0, 2560.0)
+_TOKEN_BELOW_1_S = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75)
+_TOKEN_S = (*_TOKEN_BELOW_1_S, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0, 80.0)
 BUCKETS_S: dict[str, tuple[float, ...]] = {
     "ttft_s": _TTFT_S,
+    "inter_token_s": _TOKEN_S,
     **dict.fromkeys(("e2e_s", "queue_s", "prefill_s", "decode_s", "inference_s"), _LATENCY_S),
 }

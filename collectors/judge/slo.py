@@ -10,12 +10,15 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
+from collectors.judge.rules import known_runbook
+from collectors.model import Kind
+from collectors.signals.metrics import BY_NAME
 from collectors.signals.points import Point, wilson
 from collectors.signals.predicates import Operator, Value, Where
 from collectors.signals.readings import HistogramShare, Reading, RequestShare
-from collectors.validation import ConfigError, Duration, Strict, parse_yaml, validate
+from collectors.validation import Length, Strict, doubled, parse_yaml, validate
 
 Verdict = Literal["met", "missed", "undetermined", "no_data"]
 Basis = Literal["requests", "histogram", "none"]
@@ -27,9 +30,24 @@ ENOUGH_COVERAGE = 0.95
 class Condition(Strict):
     """A condition on one request column."""
 
-    column: str
     op: Operator
-    value: Value | None = None
+    column: str
+    value: Value | None = Field(default=None, validate_default=True)
+
+    @field_validator("column")
+    @classmethod
+    def _known_column(cls, column: str, info: ValidationInfo) -> str:
+        columns = (info.context or {}).get("columns")
+        if columns is not None and column not in columns and info.data.get("op") != "always":
+            raise ValueError("requests have no such column. Name one they have")
+        return column
+
+    @field_validator("value")
+    @classmethod
+    def _something_to_compare_with(cls, value: Value | None, info: ValidationInfo) -> Value | None:
+        if value is None and info.data.get("op", "always") not in {"present", "always"}:
+            raise ValueError(f"{info.data['op']} needs a value. Add it")
+        return value
 
     def where(self) -> Where:
         """The same as a predicate."""
@@ -40,7 +58,15 @@ class Histogram(Strict):
     """Where the engine counts the same: a histogram and a threshold in its unit."""
 
     metric: str
-    below: float
+    below: float = Field(gt=0)
+
+    @field_validator("metric")
+    @classmethod
+    def _known_histogram(cls, metric: str) -> str:
+        if metric not in BY_NAME or BY_NAME[metric].kind is not Kind.HISTOGRAM:
+            names = ", ".join(m.name for m in BY_NAME.values() if m.kind is Kind.HISTOGRAM)
+            raise ValueError(f"no histogram is called that. Choose one of {names}")
+        return metric
 
 
 class Slo(Strict):
@@ -52,8 +78,13 @@ class Slo(Strict):
     of: Condition
     histogram: Histogram | None = None
     target: float = Field(gt=0, lt=1)
-    window: Duration
+    window: Length
     runbook: str
+
+    @field_validator("runbook")
+    @classmethod
+    def _written_runbook(cls, runbook: str, info: ValidationInfo) -> str:
+        return known_runbook(runbook, info)
 
 
 class _File(Strict):
@@ -82,13 +113,9 @@ def parse_slos(
     text: str, file: str, columns: Collection[str], runbooks: Collection[str] | None = None
 ) -> tuple[Slo, ...]:
     """SLOs from YAML. Raises ConfigError with all mistakes; `columns` are the request columns."""
-    slos = validate(_File, parse_yaml(text, file), file).slos
-    mistakes = [m for slo in slos for m in _mistakes(slo, columns, runbooks)]
-    names = [s.name for s in slos]
-    mistakes += [f"slos.{n}: is there twice. Rename one" for n in sorted({n for n in names if names.count(n) > 1})]
-    if mistakes:
-        raise ConfigError(file, mistakes)
-    return slos
+    data = parse_yaml(text, file)
+    context = {"columns": columns, "runbooks": runbooks}
+    return validate(_File, data, file, context, doubled(data, "slos")).slos
 
 
 def request_reading(slo: Slo) -> Reading:
@@ -147,15 +174,3 @@ def _widened(p: Point) -> tuple[float | None, float | None]:
     if p.low is None or p.high is None:
         return None, None
     return wilson(p.low * p.count, p.count)[0], wilson(p.high * p.count, p.count)[1]
-
-
-def _mistakes(slo: Slo, columns: Collection[str], runbooks: Collection[str] | None) -> list[str]:
-    where, found = f"slos.{slo.name}", []
-    for key, condition in (("good", slo.good), ("of", slo.of)):
-        if condition.column not in columns and condition.op != "always":
-            found.append(f"{where}.{key}.column: requests have no column {condition.column!r}. Name one they have")
-        if condition.value is None and condition.op not in {"present", "always"}:
-            found.append(f"{where}.{key}.value: {condition.op} needs a value. Add it")
-    if runbooks is not None and slo.runbook not in runbooks:
-        found.append(f"{where}.runbook: no page runbooks/{slo.runbook}.md. Write it or name another")
-    return found
