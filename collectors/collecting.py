@@ -17,7 +17,7 @@ from collectors.judging import Book
 from collectors.keeping import Keeper
 from collectors.model import Batch
 from collectors.settings import Settings
-from collectors.sources.engine import EngineState, ScrapeLimits, Target, scrape
+from collectors.sources.engine import MAX_GAP, EngineState, ScrapeLimits, Target, scrape
 from collectors.sources.recording import Head, play_looping, start
 from collectors.sources.tape import Tape, load
 from collectors.store.delta import DeltaWriter
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 # Judging looks back at hours, not at a month: a small bound keeps the collector small beside the engine.
 KEEPER_MEMORY = "256MB"
+GAP_INTERVALS = 3  # so many missed scrapes make a gap, however rarely one scrapes
 
 
 @asynccontextmanager
@@ -87,5 +88,8 @@ def _recording(tape: Tape, head: Head) -> Source:
 
 def _engines(settings: Settings, client: httpx.AsyncClient) -> Source:
     targets = tuple(Target(str(url)) for url in settings.engines)
-    limits = ScrapeLimits(timeout=min(settings.scrape_timeout, settings.scrape_interval - timedelta(milliseconds=100)))
+    limits = ScrapeLimits(
+        timeout=min(settings.scrape_timeout, settings.scrape_interval - timedelta(milliseconds=100)),
+        max_gap=max(MAX_GAP, GAP_INTERVALS * settings.scrape_interval),
+    )
     return Source("engine", _Scraper(EngineState(), targets, client, limits).poll)

@@ -24,7 +24,7 @@ class Bucket(NamedTuple):
 
     low: float
     high: float
-    count: float
+    count: float  # type: ignore[assignment] # hides tuple.count, which nobody asks of a bucket
 
 
 @dataclass(frozen=True, slots=True)

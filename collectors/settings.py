@@ -25,6 +25,11 @@ SLOS = HOME / "collectors" / "judge" / "slos.yaml"
 FILE = "mangaops.yaml"
 
 
+def runbook_pages() -> dict[str, Path]:
+    """The runbook pages by name; the guide for their writers is none."""
+    return {p.stem: p for p in sorted(RUNBOOKS.glob("*.md")) if p.stem != "README"}
+
+
 class Settings(Strict):
     """Everything an operator may set. Durations such as 5s, 2m, 30d."""
 

@@ -13,7 +13,7 @@ from rich.markup import escape
 from collectors.checkup import Finding, check_engines, check_joins, check_store
 from collectors.cli import wiring
 from collectors.cli.output import NO, complain, out, print_json, print_table
-from collectors.settings import RUNBOOKS
+from collectors.settings import runbook_pages
 from collectors.validation import ConfigError
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -41,7 +41,7 @@ def rules_check(
     if json:
         print_json({"ok": True, "rules": [r.name for r in book.rules], "slos": [s.name for s in book.slos]})
         return
-    pages = len(list(RUNBOOKS.glob("*.md")))
+    pages = len(runbook_pages())
     out.print(f"{len(book.rules)} rules and {len(book.slos)} SLOs are sound; {pages} runbook pages", highlight=False)
 
 

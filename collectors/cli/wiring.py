@@ -14,7 +14,7 @@ from collectors.judge.rules import parse_rules
 from collectors.judge.slo import parse_slos
 from collectors.judging import Book
 from collectors.model import RequestFact
-from collectors.settings import RUNBOOKS, Settings, load_settings
+from collectors.settings import Settings, load_settings, runbook_pages
 from collectors.store.duckdb import DuckReader
 from collectors.validation import ConfigError, duration
 
@@ -34,7 +34,7 @@ def settings(config: Path | None = None, flags: Mapping[str, Any] | None = None)
 def book(chosen: Settings) -> Book:
     """Rules and SLOs as the settings name them. Raises ConfigError with the mistakes of both files."""
     rules_text, slos_text = _text(chosen.rules), _text(chosen.slos)
-    pages = {p.stem for p in RUNBOOKS.glob("*.md")}
+    pages = runbook_pages()
     digest = hashlib.sha256((rules_text + slos_text).encode()).hexdigest()[:12]
     mistakes: list[str] = []
     parsed: list[Any] = []

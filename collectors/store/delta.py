@@ -6,12 +6,14 @@ The log is kept short (FILES_KEPT), because opening a table reads it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 from deltalake import (
     BloomFilterProperties,
     ColumnProperties,
@@ -23,7 +25,7 @@ from deltalake import (
 )
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
-from collectors.store.errors import StoreError
+from collectors.store.errors import StoreError, told
 from collectors.store.tables import TABLES, Table, rows
 
 # Replaced files and old log entries stay this long: longer than any reader's query, short enough to stay small.
@@ -32,6 +34,10 @@ FILES_KEPT = "interval 10 minutes"
 COMPACT_BYTES = 48 * 1024 * 1024
 ROW_GROUP_ROWS = 131_072  # a bloom-filter hit decodes one row group; smaller ones make look-ups cheap
 BLOOM_FALSE_POSITIVES = 0.01
+# Files that no commit names (a writer was killed) are left this long: time to restore a lost log around them.
+ORPHANS_KEPT_H = 7 * 24
+# Collectors that create a table at the same moment get in each other's way; the next attempt finds it there.
+ATTEMPTS = 5
 
 _CONFIGURATION = {
     "delta.logRetentionDuration": FILES_KEPT,
@@ -65,17 +71,19 @@ class DeltaWriter:
         `transaction` (application, version) makes an append happen once, however often it is tried.
         Raises StoreError; then nothing of the facts is stored.
         """
-        table = TABLES[name]
-        try:
-            return self._append(table, facts, transaction)
-        except (DeltaError, OSError, ValueError) as error:
-            self._open.pop(name, None)
-            raise _store_error(self.path(name), error) from error
+        with self._told(name):
+            for _ in range(ATTEMPTS - 1):
+                try:
+                    return self._append(TABLES[name], facts, transaction)
+                except CommitFailedError:  # another's commit came first: with its outcome before us, again
+                    self._open.pop(name, None)
+            return self._append(TABLES[name], facts, transaction)
 
     def version(self, name: str, application: str) -> int | None:
-        """The last version an application committed to the table."""
-        target = self._target(name)
-        return None if target is None else target.transaction_version(application)
+        """The last version an application committed to the table. Raises StoreError."""
+        with self._told(name):
+            target = self._target(name)
+            return None if target is None else target.transaction_version(application)
 
     def path(self, name: str) -> str:
         """Where the table lies."""
@@ -84,16 +92,23 @@ class DeltaWriter:
     def keep_up(self, name: str, expire_before: date) -> Upkeep:
         """Compact small files, drop days before the date, and clean what nobody reads any more.
 
-        Another collector's upkeep at the same moment is no error: this one is skipped.
+        Another collector's upkeep at the same moment is no error: this one is skipped. Raises StoreError.
         """
-        target = self._target(name)
-        if target is None:
-            return Upkeep(name, 0, 0, 0, "no table yet")
+        with self._told(name):
+            target = self._target(name)
+            if target is None:
+                return Upkeep(name, 0, 0, 0, "no table yet")
+            try:
+                return _keep_up(TABLES[name], target, expire_before)
+            except CommitFailedError:
+                self._open.pop(name, None)
+                return Upkeep(name, 0, 0, 0, "another collector was at it")
+
+    @contextmanager
+    def _told(self, name: str) -> Iterator[None]:
+        """Turns an engine's error into a StoreError; the table is opened anew the next time."""
         try:
-            return _keep_up(TABLES[name], target, expire_before)
-        except CommitFailedError:
-            self._open.pop(name, None)
-            return Upkeep(name, 0, 0, 0, "another collector was at it")
+            yield
         except (DeltaError, OSError, ValueError) as error:
             self._open.pop(name, None)
             raise _store_error(self.path(name), error) from error
@@ -132,14 +147,20 @@ class DeltaWriter:
 
 
 def writer_properties(table: Table) -> WriterProperties:
-    """Parquet settings of a table: compression, row groups, bloom filters on sought columns."""
+    """Parquet settings of a table: compression, row groups, bloom filters on sought columns.
+
+    Measured values hardly repeat: a dictionary of them only slows the reading down, and so does a strong
+    compression.
+    """
     bloom = ColumnProperties(
         bloom_filter_properties=BloomFilterProperties(True, BLOOM_FALSE_POSITIVES, ROW_GROUP_ROWS)
     )
+    plain = ColumnProperties(dictionary_enabled=False)
+    measured = [f.name for f in table.schema if pa.types.is_float64(f.type)]
     return WriterProperties(
-        compression="ZSTD",
+        compression="LZ4_RAW",
         max_row_group_size=ROW_GROUP_ROWS,
-        column_properties=dict.fromkeys(table.sought, bloom) or None,
+        column_properties={**dict.fromkeys(measured, plain), **dict.fromkeys(table.sought, bloom)},
     )
 
 
@@ -151,6 +172,7 @@ def _keep_up(table: Table, target: DeltaTable, expire_before: date) -> Upkeep:
     target.create_checkpoint()
     target.cleanup_metadata()
     vacuumed = target.vacuum(dry_run=False, enforce_retention_duration=False)
+    vacuumed += target.vacuum(ORPHANS_KEPT_H, dry_run=False, enforce_retention_duration=False, full=True)
     return Upkeep(
         table.name,
         int(compacted.get("numFilesRemoved", 0)),
@@ -160,7 +182,7 @@ def _keep_up(table: Table, target: DeltaTable, expire_before: date) -> Upkeep:
 
 
 def _store_error(where: str, error: Exception) -> StoreError:
-    text = " ".join(str(error).split())[:300]
+    text = told(error)
     if "No space left" in text or "StorageFull" in text or "os error 28" in text:
         return StoreError(where, "the disk is full", "Free space; what is buffered is written then")
     if "Permission denied" in text:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+AT = '"at"'  # quoted, for it is a keyword in DuckDB
+
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
@@ -24,6 +26,7 @@ class Dialect:
     null_float: str
     text: str
     backslash_escapes: bool
+    reader_filters_time: bool  # the reader itself keeps rows outside (since, until] away
 
     def literal(self, value: float | int | bool | str) -> str:
         """A value as a SQL literal, quoted so that nothing in a text can leave it."""
@@ -63,6 +66,7 @@ DUCKDB = Dialect(
     null_float="CAST(NULL AS DOUBLE)",
     text="CAST({} AS VARCHAR)",
     backslash_escapes=False,
+    reader_filters_time=True,
 )
 
 CLICKHOUSE = Dialect(
@@ -79,4 +83,5 @@ CLICKHOUSE = Dialect(
     null_float="CAST(NULL AS Nullable(Float64))",
     text="CAST({} AS Nullable(String))",
     backslash_escapes=True,
+    reader_filters_time=False,
 )

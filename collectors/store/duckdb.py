@@ -18,8 +18,8 @@ import pyarrow as pa
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
-from collectors.store.dialect import DUCKDB, Dialect
-from collectors.store.errors import StoreError
+from collectors.store.dialect import AT, DUCKDB, Dialect
+from collectors.store.errors import StoreError, told
 from collectors.store.tables import TABLES
 
 MEMORY = "1GB"  # a month of exact quantiles over 10 million requests stays under it; it spills beyond
@@ -35,7 +35,7 @@ class _File:
     last: datetime | None
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Opened:
     table: DeltaTable
     version: int
@@ -65,19 +65,20 @@ class DuckReader:
         since: datetime | None = None,
         until: datetime | None = None,
     ) -> pa.Table:
-        """The result as an Arrow table; files outside (since, until] are not read. Raises StoreError."""
+        """The result as an Arrow table; rows outside (since, until] are not seen. Raises StoreError."""
         try:
             return self._run(sql, params, since, until)
         except duckdb.IOException:
-            with self._lock:
-                self._open.clear()
+            self._forget()
             return self._again(sql, params, since, until)
+        except duckdb.Error as error:
+            raise _store_error(self.root, error) from error
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
         """While it lasts, this thread's queries see each table as it first saw it: consistent, and cheaper."""
         outer = getattr(self._pinned, "tables", None)
-        self._pinned.tables = set() if outer is None else outer
+        self._pinned.tables = {} if outer is None else outer
         try:
             yield
         finally:
@@ -93,9 +94,15 @@ class DuckReader:
     ) -> pa.Table:
         try:
             return self._run(sql, params, since, until)
-        except duckdb.IOException as error:
-            what = " ".join(str(error).split())[:300]
-            raise StoreError(self.root, what, "Check the disk; restore the missing files from a copy") from error
+        except duckdb.Error as error:
+            raise _store_error(self.root, error) from error
+
+    def _forget(self) -> None:
+        """What was listed is gone: every table is opened anew, and what this thread had pinned with it."""
+        with self._lock:
+            self._open.clear()
+            if getattr(self._pinned, "tables", None):
+                self._pinned.tables.clear()
 
     def _run(
         self, sql: str, params: Sequence[Any], since: datetime | None, until: datetime | None
@@ -106,41 +113,58 @@ class DuckReader:
         return self._connection.cursor().sql(sql, params=list(params)).to_arrow_table()
 
     def _relation(self, name: str, since: datetime | None, until: datetime | None) -> str:
+        """The table's rows in (since, until]; files that lie inside wholly are not filtered row by row."""
         opened = self._refreshed(name)
-        files = [] if opened is None else [f.path for f in opened.files if _overlaps(f, since, until)]
-        if not files:
-            return _empty(TABLES[name].schema)
-        listed = ", ".join(DUCKDB.literal(f) for f in files)
-        return f"read_parquet([{listed}])"
+        files = [f for f in opened.files if _overlaps(f, since, until)] if opened else []
+        inside = [f for f in files if _inside(f, since, until)]
+        edges = [f for f in files if f not in inside]
+        parts = [f"SELECT * FROM {_read(inside)}"] if inside else []
+        if edges:
+            parts.append(f"SELECT * FROM {_read(edges)} WHERE {_bounds(since, until)}")
+        return f"({' UNION ALL '.join(parts)})" if parts else _empty(TABLES[name].schema)
 
     def _refreshed(self, name: str) -> _Opened | None:
         with self._lock:
-            pinned: set[str] | None = getattr(self._pinned, "tables", None)
-            if pinned is not None and name in pinned and name in self._open:
-                return self._open[name]
+            pinned: dict[str, _Opened] | None = getattr(self._pinned, "tables", None)
+            if pinned is not None and name in pinned:
+                return pinned[name]
             try:
                 opened = self._refresh(name)
                 if pinned is not None:
-                    pinned.add(name)
+                    pinned[name] = opened
                 return opened
             except TableNotFoundError:
                 self._open.pop(name, None)
                 return None
             except (DeltaError, OSError) as error:
-                what = " ".join(str(error).split())[:300]
                 where = f"{self.root}/{name}"
-                raise StoreError(where, what, f"Move {where} away or restore it from a copy") from error
+                raise StoreError(where, told(error), f"Move {where} away or restore it from a copy") from error
 
     def _refresh(self, name: str) -> _Opened:
-        opened = self._open.get(name)
+        opened = self._updated(self._open.get(name))
         if opened is None:
             table = DeltaTable(f"{self.root.rstrip('/')}/{name}")
-            opened = self._open[name] = _Opened(table, table.version(), _files(table))
-            return opened
-        opened.table.update_incremental()
-        if opened.table.version() != opened.version:
-            opened.version, opened.files = opened.table.version(), _files(opened.table)
+            opened = _Opened(table, table.version(), _files(table))
+        self._open[name] = opened
         return opened
+
+    def _updated(self, opened: _Opened | None) -> _Opened | None:
+        """With the commits since; None where another table lies there by now, and is to be opened anew."""
+        if opened is None:
+            return None
+        try:
+            opened.table.update_incremental()
+        except (DeltaError, OSError):
+            return None
+        version = opened.table.version()
+        return opened if version == opened.version else _Opened(opened.table, version, _files(opened.table))
+
+
+def _store_error(root: str, error: duckdb.Error) -> StoreError:
+    if isinstance(error, duckdb.OutOfMemoryException):
+        remedy = "Raise duckdb_memory, or ask for a shorter span"
+        return StoreError(root, f"the query needs more memory than it may take: {told(error)}", remedy)
+    return StoreError(root, told(error), "Check the disk; restore the damaged files from a copy")
 
 
 def _files(table: DeltaTable) -> tuple[_File, ...]:
@@ -169,6 +193,22 @@ def _overlaps(file: _File, since: datetime | None, until: datetime | None) -> bo
     if file.first is None or file.last is None:
         return True
     return (since is None or file.last + _STAT >= since) and (until is None or file.first <= until)
+
+
+def _inside(file: _File, since: datetime | None, until: datetime | None) -> bool:
+    if file.first is None or file.last is None:
+        return since is None and until is None
+    return (since is None or file.first > since) and (until is None or file.last + _STAT <= until)
+
+
+def _bounds(since: datetime | None, until: datetime | None) -> str:
+    low = [f"{AT} > {DUCKDB.instant(since)}"] if since else []
+    high = [f"{AT} <= {DUCKDB.instant(until)}"] if until else []
+    return " AND ".join([*low, *high]) or "true"
+
+
+def _read(files: Sequence[_File]) -> str:
+    return f"read_parquet([{', '.join(DUCKDB.literal(f.path) for f in files)}])"
 
 
 _TYPES = {

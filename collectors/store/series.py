@@ -38,7 +38,9 @@ class Reader(Protocol):
     """An engine that runs SQL over the tables."""
 
     @property
-    def dialect(self) -> Dialect: ...
+    def dialect(self) -> Dialect:
+        """What the engine spells its own way."""
+        ...
 
     def snapshot(self) -> AbstractContextManager[None]:
         """While it lasts, all queries of this thread see the same state of the tables."""

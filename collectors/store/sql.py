@@ -28,10 +28,9 @@ from collectors.signals.readings import (
     RequestRate,
     RequestShare,
 )
-from collectors.store.dialect import Dialect
+from collectors.store.dialect import AT, Dialect
 
 # Sample sizes for which an order-statistic interval is read; the next smaller one is used (wider, so safe).
-AT = '"at"'  # a keyword in DuckDB
 INTERVAL_SIZES = (20, 60, 200, 1000, 10000)
 
 
@@ -57,11 +56,12 @@ class _Frame:
 
     def rows(self, table: str, columns: Sequence[str], where: str) -> str:
         """Facts copied to the instants whose window holds them."""
-        return (
-            f"SELECT {', '.join([f'{self._instants()} AS k', *self.groups, *columns])} FROM {{{table}}} "  # noqa: S608
-            f"WHERE {AT} > {self.dialect.instant(self.grid.start - self.window)} "
-            f"AND {AT} <= {self.dialect.instant(self.grid.end)} AND ({where})"
-        )
+        conditions = [f"({where})"]
+        if not self.dialect.reader_filters_time:
+            since, until = (self.dialect.instant(t) for t in (self.grid.start - self.window, self.grid.end))
+            conditions += [f"{AT} > {since}", f"{AT} <= {until}"]
+        selected = ", ".join([f"{self._instants()} AS k", *self.groups, *columns])
+        return f"SELECT {selected} FROM {{{table}}} WHERE {' AND '.join(conditions)}"  # noqa: S608
 
     def metric_rows(self, metrics: Sequence[str], columns: Sequence[str]) -> str:
         """As `rows`; an increment over a longer time than the window cannot be placed in it."""
@@ -73,6 +73,8 @@ class _Frame:
         return self.window.total_seconds()
 
     def _instants(self) -> str:
+        if self.grid.count == 1:
+            return "0"  # every row that was read is in the one window
         d, step = self.dialect, _us(self.grid.step)
         since_start = f"({d.epoch_us.format(AT)} - {_epoch_us(self.grid)})"
         first = d.integer.format(f"greatest(0, ceil({since_start} / {step}))")
