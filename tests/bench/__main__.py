@@ -1,0 +1,41 @@
+"""`make bench`: every figure the project states about its own speed, beside a peer's, in one run."""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.bench import collector, requests, scrape, screens
+from tests.bench.report import Figure, show
+
+
+def main() -> None:
+    """Run the chosen parts, all by default."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", nargs="*", choices=("scrape", "requests", "collector", "screens"))
+    parser.add_argument("--seconds", type=int, default=40, help="how long the collector is watched")
+    chosen = parser.parse_args()
+    print(f"{platform.machine()}, Python {platform.python_version()}; smaller is better")  # noqa: T201
+    with tempfile.TemporaryDirectory(prefix="mangaops-bench-") as folder:
+        root = Path(folder)
+        parts: dict[str, tuple[str, Callable[[], list[Figure]]]] = {
+            "scrape": ("One scrape of a real engine, parsed and stored", lambda: scrape.figures(root / "scrape")),
+            "requests": (f"{requests.ROWS:,} requests over {requests.DAYS} days", lambda: _requests(root / "big")),
+            "collector": ("Collector, 8 replicas every 5 s", lambda: collector.figures(root, chosen.seconds)),
+            "screens": ("Console, warm run of each screen", lambda: screens.figures(root / "screens")),
+        }
+        for name, (title, measure) in parts.items():
+            if not chosen.only or name in chosen.only:
+                show(title, measure())
+
+
+def _requests(root: Path) -> list[Figure]:
+    requests.build(root)
+    return requests.figures(root)
+
+
+if __name__ == "__main__":
+    main()
