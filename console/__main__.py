@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return MISTAKE
     os.environ.update(environment | _told(settings))
     command = streamlit(settings.host, settings.port)
-    os.execv(command[0], command)  # noqa: S606 - our own interpreter, fixed arguments
+    return os.execv(command[0], command)  # noqa: S606 - our own interpreter, fixed arguments
 
 
 def _told(settings: Settings) -> dict[str, str]:

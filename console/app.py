@@ -40,7 +40,13 @@ def main() -> None:
         settings = load_settings()
         tick = partial(_frame, settings)
         pages = [
-            st.Page(partial(_screen, show, settings, tick), title=title, icon=icon, url_path=path, default=not path)
+            st.Page(
+                partial(_screen, show, settings, tick),
+                title=title,
+                icon=icon,
+                url_path=path,
+                default=not path,
+            )
             for title, path, icon, show in SCREENS
         ]
         chosen = st.navigation(pages, position="hidden")
@@ -51,7 +57,11 @@ def main() -> None:
             _controls(settings)
         chosen.run()
     except ConfigError as error:
-        draw(markup.notice("The settings cannot be used.", markup.Html("<br>".join(map(markup.text, error.args)))))
+        draw(
+            markup.notice(
+                "The settings cannot be used.", markup.Html("<br>".join(map(markup.text, error.args)))
+            )
+        )
 
 
 def _screen(show: Callable[[Desk, Tick], None], settings: Settings, tick: Tick) -> None:
@@ -62,15 +72,26 @@ def _controls(settings: Settings) -> None:
     at = datetime.now(UTC)
     draw('<div class="m-gap"></div>')
     st.text_input(
-        "As of", key="at", placeholder="live", bind="query-params",
+        "As of",
+        key="at",
+        placeholder="live",
+        bind="query-params",
         help="Empty is live. Otherwise an instant: 07:24, 07:24:12 JST or 2026-11-21T07:24:12Z.",
     )
-    st.segmented_control("Time range", list(SPANS), key="span", default=links.DEFAULT_SPAN, bind="query-params")
-    st.segmented_control("Time zone", list(_zones(settings, at)), key="tz", default="UTC", bind="query-params")
+    st.segmented_control(
+        "Time range", list(SPANS), key="span", default=links.DEFAULT_SPAN, bind="query-params"
+    )
+    st.segmented_control(
+        "Time zone", list(_zones(settings, at)), key="tz", default="UTC", bind="query-params"
+    )
     asked = st.session_state.get("at") or ""
     frame = _frame(settings)
     if asked and frame.live:
-        draw(markup.notice(f"“{asked}” is no time, so this is live.", "Write 07:24, 07:24:12 JST or 2026-11-21T07:24Z"))
+        draw(
+            markup.notice(
+                f"“{asked}” is no time, so this is live.", "Write 07:24, 07:24:12 JST or 2026-11-21T07:24Z"
+            )
+        )
     elif asked:
         draw(markup.tag("div", markup.tag("b", clock(frame.now, frame)), cls="m-asof"))
         st.button("Back to live", on_click=_live, icon=":material/play_arrow:")

@@ -1,4 +1,4 @@
-"""Plotly figures from plain arrays. Times are shown in the chosen zone, gaps stay gaps, and units are on the axes."""
+"""Plotly figures from plain arrays: times in the chosen zone, gaps as gaps, units on the axes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from console.theme import Palette, palette
+from console.views.alerts import Bar
 from console.views.frame import Frame, zone_label
 
 STAGGERED = 3  # labels of neighbouring changes stand on so many levels
@@ -39,17 +40,6 @@ class Mark:
     until: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Bar:
-    """One bar of a timeline."""
-
-    row: str
-    start: datetime
-    end: datetime
-    state: str
-    text: str
-
-
 def over_time(
     lines: Sequence[Line], frame: Frame, unit: str, marks: Sequence[Mark] = (), limit: float | None = None
 ) -> go.Figure:
@@ -57,12 +47,18 @@ def over_time(
     p = palette(frame.mode)
     figure = go.Figure()
     for line in lines:
-        figure.add_trace(_trace(line, frame, unit, p))
+        figure.add_trace(_trace(line, frame, unit))
     _decorate(figure, marks, frame, p)
     if limit is not None:
         figure.add_hline(limit, line={"color": p.warn, "width": 1.2, "dash": "dot"})
         figure.add_annotation(
-            x=0, xref="paper", y=limit, text="limit", showarrow=False, yanchor="bottom", xanchor="left",
+            x=0,
+            xref="paper",
+            y=limit,
+            text="limit",
+            showarrow=False,
+            yanchor="bottom",
+            xanchor="left",
             font={"size": 11, "color": p.warn},
         )
     _finish(figure, frame, p, height=270)
@@ -88,7 +84,8 @@ def timeline(bars: Sequence[Bar], rows: Sequence[str], frame: Frame, marks: Sequ
                 base=[_local(b.start, frame) for b in own],
                 x=np.array([(b.end - b.start).total_seconds() * 1000 for b in own], dtype=np.float32),
                 marker={"color": colours.get(state, p.none), "cornerradius": 3}
-                if state in colours else {"pattern": hatch, "line": {"width": 0}},
+                if state in colours
+                else {"pattern": hatch, "line": {"width": 0}},
                 width=0.62,
                 hovertext=[b.text for b in own],
                 hovertemplate="%{hovertext}<extra></extra>",
@@ -99,8 +96,13 @@ def timeline(bars: Sequence[Bar], rows: Sequence[str], frame: Frame, marks: Sequ
     figure.update_layout(barmode="overlay", hovermode="closest")
     figure.update_xaxes(type="date")
     figure.update_yaxes(
-        tickmode="linear", categoryorder="array", categoryarray=list(reversed(rows)), range=[-0.6, len(rows) - 0.4], automargin=True,
-        ticks="", gridcolor=p.border,
+        tickmode="linear",
+        categoryorder="array",
+        categoryarray=list(reversed(rows)),
+        range=[-0.6, len(rows) - 0.4],
+        automargin=True,
+        ticks="",
+        gridcolor=p.border,
     )
     return figure
 
@@ -120,30 +122,45 @@ def waterfall(
         if p50 is not None:
             figure.add_trace(
                 go.Scatter(
-                    x=[start + p50], y=[name], mode="markers", showlegend=False,
+                    x=[start + p50],
+                    y=[name],
+                    mode="markers",
+                    showlegend=False,
                     marker={"symbol": "line-ns", "size": 22, "line": {"width": 2, "color": p.text}},
                     hovertemplate=f"{name}: peers' median {p50:,.0f} ms<extra></extra>",
                 )
             )
         start += ms or 0.0
-    _finish(figure, frame, p, height=64 + 38 * len(stages))
+    _finish(figure, frame, p, height=52 + 36 * len(stages))
     figure.update_layout(barmode="overlay", hovermode="closest", showlegend=False)
     figure.update_xaxes(
-        type="linear", range=None, rangemode="tozero", title={"text": "ms since the request began", "font": {"size": 12}}
+        type="linear",
+        range=None,
+        rangemode="tozero",
+        title={"text": "ms since the request began", "font": {"size": 12}},
     )
     names = [s[0].capitalize() for s in stages]
-    figure.update_yaxes(categoryorder="array", categoryarray=names[::-1], automargin=True, showgrid=False)
+    figure.update_yaxes(
+        tickmode="linear", categoryorder="array", categoryarray=names[::-1], automargin=True, showgrid=False
+    )
+    figure.update_layout(margin={"t": 6})
     return figure
 
 
 def _span(name: str, start: float, ms: float, colour: str, width: float, text: str) -> go.Bar:
     return go.Bar(
-        orientation="h", y=[name], base=[start], x=[ms], width=width, showlegend=False,
-        marker={"color": colour, "cornerradius": 3}, hovertemplate=f"{text}<extra></extra>",
+        orientation="h",
+        y=[name],
+        base=[start],
+        x=[ms],
+        width=width,
+        showlegend=False,
+        marker={"color": colour, "cornerradius": 3},
+        hovertemplate=f"{text}<extra></extra>",
     )
 
 
-def _trace(line: Line, frame: Frame, unit: str, p: Palette) -> go.Scatter:
+def _trace(line: Line, frame: Frame, unit: str) -> go.Scatter:
     every = max(1, -(-len(line.values) // MAX_POINTS))
     y = np.array([np.nan if v is None else v for v in line.values[::every]], dtype=np.float32)
     shown = ":.1%" if unit == "ratio" else ":,.4~g" if unit == "requests" else ":,.0f"
@@ -174,30 +191,58 @@ def _decorate(figure: go.Figure, marks: Sequence[Mark], frame: Frame, p: Palette
             _change(figure, m, frame, p, i % STAGGERED)
         else:
             figure.add_vrect(
-                _local(max(m.at, frame.since), frame), _local(m.until, frame),
-                fillcolor=p.bad, opacity=0.1, line_width=0, layer="below",
+                _local(max(m.at, frame.since), frame),
+                _local(m.until, frame),
+                fillcolor=p.bad,
+                opacity=0.1,
+                line_width=0,
+                layer="below",
             )
     fired = [m for m in marks if m.until is not None]
     if fired:  # the bands say where; these say what, on hover and without colour
         figure.add_trace(
             go.Scatter(
-                x=[_local(max(m.at, frame.since), frame) for m in fired], y=[1.0] * len(fired), yaxis="y2",
-                mode="markers", name="alert fires", marker={"symbol": "diamond", "size": 8, "color": p.bad},
-                text=[m.text for m in fired], hovertemplate="%{text}<extra></extra>",
+                x=[_local(max(m.at, frame.since), frame) for m in fired],
+                y=[1.0] * len(fired),
+                yaxis="y2",
+                mode="markers",
+                name="alert fires",
+                marker={"symbol": "diamond", "size": 8, "color": p.bad},
+                text=[m.text for m in fired],
+                hovertemplate="%{text}<extra></extra>",
             )
         )
-        figure.update_layout(yaxis2={"overlaying": "y", "range": [0, 1.02], "visible": False, "fixedrange": True})
+        figure.update_layout(
+            yaxis2={"overlaying": "y", "range": [0, 1.02], "visible": False, "fixedrange": True}
+        )
 
 
 def _change(figure: go.Figure, m: Mark, frame: Frame, p: Palette, level: int) -> None:
     at = _local(m.at, frame)
     figure.add_shape(
-        type="line", x0=at, x1=at, y0=0, y1=1, yref="paper", line={"color": p.accent, "width": 1.2, "dash": "dash"}
+        type="line",
+        x0=at,
+        x1=at,
+        y0=0,
+        y1=1,
+        yref="paper",
+        line={"color": p.accent, "width": 1.2, "dash": "dash"},
     )
     late = m.at > frame.since + frame.span * 0.7
     figure.add_annotation(
-        x=at, y=1, yref="paper", text=m.text.replace("<", "&lt;"), showarrow=False, xanchor="right" if late else "left",
-        yanchor="top", xshift=-4 if late else 4, yshift=-15 * level, bgcolor=p.surface, borderpad=1, opacity=0.92, font={"size": 12, "color": p.accent},
+        x=at,
+        y=1,
+        yref="paper",
+        text=m.text.replace("<", "&lt;"),
+        showarrow=False,
+        xanchor="right" if late else "left",
+        yanchor="top",
+        xshift=-4 if late else 4,
+        yshift=-15 * level,
+        bgcolor=p.surface,
+        borderpad=1,
+        opacity=0.92,
+        font={"size": 12, "color": p.accent},
     )
 
 
@@ -210,14 +255,25 @@ def _finish(figure: go.Figure, frame: Frame, p: Palette, height: int) -> None:
         font={"family": FONT, "size": 12, "color": p.muted},
         hovermode="x unified",
         hoverlabel={"bgcolor": p.surface, "bordercolor": p.border, "font": {"color": p.text, "size": 12}},
-        legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "font": {"size": 12, "color": p.muted}},
+        legend={
+            "orientation": "h",
+            "x": 0,
+            "y": 1.02,
+            "yanchor": "bottom",
+            "font": {"size": 12, "color": p.muted},
+        },
         showlegend=True,
         dragmode=False,
     )
     label = zone_label(frame.zone, frame.now)
     figure.update_xaxes(
-        range=[_local(frame.since, frame), _local(frame.now, frame)], showgrid=False, linecolor=p.border, ticks="outside",
-        tickcolor=p.border, title={"text": label, "font": {"size": 12, "color": p.muted}, "standoff": 6}, automargin=True,
+        range=[_local(frame.since, frame), _local(frame.now, frame)],
+        showgrid=False,
+        linecolor=p.border,
+        ticks="outside",
+        tickcolor=p.border,
+        title={"text": label, "font": {"size": 12, "color": p.muted}, "standoff": 6},
+        automargin=True,
     )
     figure.update_yaxes(gridcolor=p.border, zeroline=False, automargin=True, nticks=5)
 

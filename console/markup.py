@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from html import escape
 
 from console.views import words
 
 SPARK_W, SPARK_H, PAD = 200.0, 34.0, 3.0
+SPARK_LIMIT = "#c9701c"
 SPARK_INK = "#5b78e5"  # a mid accent that reads on both surfaces: an image cannot see the page's tokens
 
 
@@ -66,7 +67,11 @@ def table(head: Sequence[tuple[str, str]], rows: Iterable[Sequence[object]], lea
     """A table; each column is (title, class), and `lead` is the row that stands out."""
     cells = tag("tr", *(tag("th", title, cls=cls, scope="col") for title, cls in head))
     body = [
-        tag("tr", *(tag("td", v, cls=cls) for v, (_, cls) in zip(row, head, strict=True)), cls="m-lead" if i == lead else "")
+        tag(
+            "tr",
+            *(tag("td", v, cls=cls) for v, (_, cls) in zip(row, head, strict=True)),
+            cls="m-lead" if i == lead else "",
+        )
         for i, row in enumerate(rows)
     ]
     return tag("div", tag("table", tag("thead", cells), tag("tbody", *body), cls="m-table"), cls="m-scroll")
@@ -107,13 +112,16 @@ def spark(values: Sequence[float | None], label: str, limit: float | None = None
 
     dash = ""
     if limit is not None and limit <= top:
-        dash = f'<path d="M0 {y(limit):.1f}H{SPARK_W:.0f}" stroke="#c9701c" stroke-width="1" stroke-dasharray="3 3"/>'
+        path = f"M0 {y(limit):.1f}H{SPARK_W:.0f}"
+        dash = f'<path d="{path}" stroke="{SPARK_LIMIT}" stroke-width="1" stroke-dasharray="3 3"/>'
     runs = "".join(_run(run, x, y) for run in _runs(values))
     svg = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {SPARK_W:.0f} {SPARK_H:.0f}" '
         f'preserveAspectRatio="none">{runs}{dash}</svg>'
     )
-    return Html(f'<img alt="{escape(label)}" src="data:image/svg+xml;base64,{b64encode(svg.encode()).decode()}">')
+    return Html(
+        f'<img alt="{escape(label)}" src="data:image/svg+xml;base64,{b64encode(svg.encode()).decode()}">'
+    )
 
 
 def _runs(values: Sequence[float | None]) -> list[list[tuple[int, float]]]:
@@ -126,12 +134,12 @@ def _runs(values: Sequence[float | None]) -> list[list[tuple[int, float]]]:
     return [r for r in runs if r]
 
 
-def _run(run: Sequence[tuple[int, float]], x: float, y: object) -> str:
-    assert callable(y)
+def _run(run: Sequence[tuple[int, float]], x: float, y: Callable[[float], float]) -> str:
     points = [f"{i * x:.1f} {y(v):.1f}" for i, v in run]
     if len(points) == 1:  # a lone value between gaps: a short dash, for a point would be stretched
         points.append(f"{run[0][0] * x + 1:.1f} {y(run[0][1]):.1f}")
     line = "L".join(points)
     area = f"M{line}L{run[-1][0] * x:.1f} {SPARK_H:.0f}L{run[0][0] * x:.1f} {SPARK_H:.0f}Z"
-    stroke = f'fill="none" stroke="{SPARK_INK}" stroke-width="1.6" stroke-linejoin="round" vector-effect="non-scaling-stroke"'
+    pen = f'stroke="{SPARK_INK}" stroke-width="1.6" stroke-linejoin="round"'
+    stroke = f'fill="none" {pen} vector-effect="non-scaling-stroke"'
     return f'<path d="{area}" fill="{SPARK_INK}" fill-opacity=".13"/><path d="M{line}" {stroke}/>'

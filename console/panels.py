@@ -23,8 +23,14 @@ SHOWN_CHANGES, SHOWN_ALERTS = 5, 5
 def hero(verdict: Verdict, sub: object = "") -> Html:
     """The verdict, readable across the room."""
     word = chip(verdict.word, verdict.tone, SHAPES[verdict.tone])
-    return tag("div", word, tag("p", verdict.sentence), tag("div", sub, cls="m-sub") if sub else "",
-               cls=f"m-hero {verdict.tone}", role="status")
+    return tag(
+        "div",
+        word,
+        tag("p", verdict.sentence),
+        tag("div", sub, cls="m-sub") if sub else "",
+        cls=f"m-hero {verdict.tone}",
+        role="status",
+    )
 
 
 def tile_grid(tiles: Sequence[Tile], frame: Frame) -> Html:
@@ -34,12 +40,22 @@ def tile_grid(tiles: Sequence[Tile], frame: Frame) -> Html:
 
 def _tile(tile: Tile, frame: Frame) -> Html:
     figure = tag("div", tile.value, tag("small", tile.unit) if tile.unit else "", cls="m-fig")
-    line = tag("div", tile.why, cls="m-why") if tile.why else spark(tile.spark, f"{tile.title} over time", tile.limit)
-    label = tag("div", tag("span", tile.title), link("Runbook", links.runbook(tile.runbook, frame)), cls="m-label")
-    return tag("div", label, figure, line, source(tile.reading, tile.window, tile.count), cls=f"m-tile {tile.tone}")
+    line = (
+        tag("div", tile.why, cls="m-why")
+        if tile.why
+        else spark(tile.spark, f"{tile.title} over time", tile.limit)
+    )
+    label = tag(
+        "div", tag("span", tile.title), link("Runbook", links.runbook(tile.runbook, frame)), cls="m-label"
+    )
+    return tag(
+        "div", label, figure, line, source(tile.reading, tile.window, tile.count), cls=f"m-tile {tile.tone}"
+    )
 
 
-def stages(rows: Sequence[StageRow], bars: Sequence[str], now: Slice | None, past: Slice | None, src: Html) -> Html:
+def stages(
+    rows: Sequence[StageRow], bars: Sequence[str], now: Slice | None, past: Slice | None, src: Html
+) -> Html:
     """Which part: the stages now and in the quiet past, as bars and in numbers."""
     if now is None:
         return card("Which part", tag("div", "No request ended in the window.", cls="m-none"), src)
@@ -60,11 +76,19 @@ def stages(rows: Sequence[StageRow], bars: Sequence[str], now: Slice | None, pas
         )
         for r in rows
     ]
-    lead = rows.index(worst) if past and worst.excess_ms > 0.2 * max(totals["Quiet past"], 1.0) else None  # noqa: PLR2004 - a fifth of the usual whole is worth a colour
+    lead = rows.index(worst) if past and worst.excess_ms > 0.2 * max(totals["Quiet past"], 1.0) else None
     head = [("Stage", ""), ("Now", "r"), ("Quiet past", "r"), ("Change", "r")]
     note = _past_note(past)
-    return card("Which part", join(tag("div", *drawn, cls="m-bars"), Html("<div style='height:.7rem'></div>"),
-                                   table(head, body, lead), tag("div", note, cls="m-src")), src)
+    return card(
+        "Which part",
+        join(
+            tag("div", *drawn, cls="m-bars"),
+            Html("<div style='height:.7rem'></div>"),
+            table(head, body, lead),
+            tag("div", note, cls="m-src"),
+        ),
+        src,
+    )
 
 
 def _past_note(past: Slice | None) -> str:
@@ -73,27 +97,56 @@ def _past_note(past: Slice | None) -> str:
     return f"Mean times. Quiet past: {past.count:,} requests that ended while no alert was pending or firing."
 
 
-def _bar(name: str, total: float, rows: Sequence[StageRow], value: Callable[[StageRow], float | None], top: float) -> Html:
+def _bar(
+    name: str, total: float, rows: Sequence[StageRow], value: Callable[[StageRow], float | None], top: float
+) -> Html:
     parts = [
-        Html(f'<i class="{escape(r.stage)}" style="width:{100 * (value(r) or 0) / top:.2f}%" '
-             f'title="{escape(r.stage)} {escape(words.amount(value(r), "ms"))}"></i>')
+        Html(
+            f'<i class="{escape(r.stage)}" style="width:{100 * (value(r) or 0) / top:.2f}%" '
+            f'title="{escape(r.stage)} {escape(words.amount(value(r), "ms"))}"></i>'
+        )
         for r in rows
     ]
     who = tag("div", name, tag("b", words.amount(total, "ms")), cls="m-who")
-    return join(who, tag("div", *parts, cls="m-track", role="img",
-                         **{"aria-label": f"{name}: " + ", ".join(f"{r.stage} {words.amount(value(r), 'ms')}" for r in rows)}))
+    return join(
+        who,
+        tag(
+            "div",
+            *parts,
+            cls="m-track",
+            role="img",
+            **{
+                "aria-label": f"{name}: "
+                + ", ".join(f"{r.stage} {words.amount(value(r), 'ms')}" for r in rows)
+            },
+        ),
+    )
 
 
 def changes(lines: Sequence[Line], frame: Frame, src: Html) -> Html:
     """What changed just before."""
     if not lines:
-        return card("What changed", tag("div", "Nothing new in this range: no prompt, adapter or backend version, no restart.",
-                                        cls="m-none"), src)
+        return card(
+            "What changed",
+            tag(
+                "div",
+                "Nothing new in this range: no prompt, adapter or backend version, no restart.",
+                cls="m-none",
+            ),
+            src,
+        )
     rows = [
-        tag("li", chip(line.kind, line.tone, "■" if line.tone == "info" else "▲"),
-            tag("div", line.text, tag("div", f"{line.when} · {line.detail}" if line.detail else line.when, cls="m-dim"),
-                cls="m-grow"),
-            link("Look", links.to("./", frame, at=line.link_at)))
+        tag(
+            "li",
+            chip(line.kind, line.tone, "■" if line.tone == "info" else "▲"),
+            tag(
+                "div",
+                line.text,
+                tag("div", f"{line.when} · {line.detail}" if line.detail else line.when, cls="m-dim"),
+                cls="m-grow",
+            ),
+            link("Look", links.to("./", frame, at=line.link_at)),
+        )
         for line in lines[:SHOWN_CHANGES]
     ]
     more = len(lines) - SHOWN_CHANGES
@@ -101,7 +154,13 @@ def changes(lines: Sequence[Line], frame: Frame, src: Html) -> Html:
     return card("What changed", join(tag("ul", *rows, cls="m-list"), rest), src)
 
 
-def alerts(active: Sequence[Judgement], judged: Sequence[Judgement], rules: Sequence[Rule], frame: Frame, scale: float) -> Html:
+def alerts(
+    active: Sequence[Judgement],
+    judged: Sequence[Judgement],
+    rules: Sequence[Rule],
+    frame: Frame,
+    scale: float,
+) -> Html:
     """What is firing or pending, the worst first."""
     silent = sum(j.state == "no_data" for j in judged)
     note = f"{len(judged)} judged, {silent} no data" + (f", {words.clock_scale(scale)}" if scale != 1 else "")
@@ -119,11 +178,17 @@ def alerts(active: Sequence[Judgement], judged: Sequence[Judgement], rules: Sequ
 
 def _alert_item(j: Judgement, rule: Rule | None, frame: Frame) -> Html:
     unit = rule.source.unit if rule else ""
-    limit = "" if j.threshold is None or rule is None else f", limit {rule.op} {words.amount(j.threshold, unit)}"
+    limit = (
+        "" if j.threshold is None or rule is None else f", limit {rule.op} {words.amount(j.threshold, unit)}"
+    )
     since = f"since {clock(j.active_at, frame, both=False)}" if j.active_at else ""
     said = f"{words.amount(j.value, unit)}{limit}"
     title = link(rule.title if rule else words.title(j.name), links.rule(j.name, frame))
-    text = join(title, dim(j.component) if j.component else "", tag("div", " · ".join(t for t in (said, since) if t), cls="m-dim"))
+    text = join(
+        title,
+        dim(j.component) if j.component else "",
+        tag("div", " · ".join(t for t in (said, since) if t), cls="m-dim"),
+    )
     page = link("Runbook", links.runbook(rule.runbook, frame)) if rule else ""
     return tag("li", state_chip(j.state), tag("div", text, cls="m-grow"), page)
 
@@ -136,7 +201,18 @@ def alert_row(j: Judgement, rule: Rule | None, frame: Frame) -> tuple[object, ..
     value: object = words.amount(j.value, unit)
     if j.missing:
         value = join(words.NO_DATA if j.value is None else value, dim(j.missing))
-    since = join(clock(j.active_at, frame, both=False), dim(f"for {words.length(j.at - j.active_at)}")) if j.active_at else "–"
+    since = (
+        join(clock(j.active_at, frame, both=False), dim(f"for {words.length(j.at - j.active_at)}"))
+        if j.active_at
+        else "–"
+    )
     limit = "–" if j.threshold is None else op + words.amount(j.threshold, unit)
     page = link("Runbook", links.runbook(rule.runbook, frame)) if rule else ""
-    return state_chip(j.state), join(title, dim(j.component) if j.component else ""), value, limit, since, page
+    return (
+        state_chip(j.state),
+        join(title, dim(j.component) if j.component else ""),
+        value,
+        limit,
+        since,
+        page,
+    )

@@ -29,7 +29,7 @@ def _pulse(reader: Reader, now: datetime, since: datetime | None) -> Pulse:
     scale = reader.dialect.latest.format("clock_scale", AT)
     row = _rows(
         reader,
-        f"SELECT (SELECT max({AT}) FROM {{metrics}} WHERE metric = 'up' AND {within}) AS scrape, "  # noqa: S608
+        f"SELECT (SELECT max({AT}) FROM {{metrics}} WHERE metric = 'up' AND {within}) AS scrape, "
         f"(SELECT max({AT}) FROM {{requests}} WHERE {within}) AS request, "
         f"(SELECT max({AT}) FROM {{judgements}} WHERE {within}) AS judgement, "
         f"(SELECT {scale} FROM {{judgements}} WHERE {within}) AS clock_scale, "
@@ -40,7 +40,9 @@ def _pulse(reader: Reader, now: datetime, since: datetime | None) -> Pulse:
     )[0]
     interval = row["interval_s"]
     return Pulse(
-        *(_utc(row[k]) for k in ("scrape", "request", "judgement")),
+        scrape=_utc(row["scrape"]),
+        request=_utc(row["request"]),
+        judgement=_utc(row["judgement"]),
         clock_scale=row["clock_scale"] or 1.0,
         interval=timedelta(seconds=interval) if interval else None,
     )
@@ -53,20 +55,22 @@ def slices(reader: Reader, since: datetime, now: datetime, window: timedelta) ->
     means = ", ".join(f"avg({s}_ms) AS {s}" for s in STAGES)
     rows = _rows(
         reader,
-        f"SELECT {reader.dialect.integer.format(f'floor({back} / {us})')} AS k, count(*) AS n, {means}, "  # noqa: S608
+        f"SELECT {reader.dialect.integer.format(f'floor({back} / {us})')} AS k, count(*) AS n, {means}, "
         "quantile_cont(ttft_ms, 0.95) AS ttft, quantile_cont(e2e_ms, 0.95) AS e2e "
         f"FROM {{requests}} WHERE {_within(reader, since, now)} AND http_status < 400 GROUP BY k ORDER BY k",
         since,
         now,
     )
-    return [Slice(now - window * r["k"], r["n"], {s: r[s] for s in STAGES}, r["ttft"], r["e2e"]) for r in rows]
+    return [
+        Slice(now - window * r["k"], r["n"], {s: r[s] for s in STAGES}, r["ttft"], r["e2e"]) for r in rows
+    ]
 
 
 def events(reader: Reader, since: datetime, now: datetime, kinds: Sequence[str]) -> list[EventFact]:
     """Events of these kinds, newest first, at most MAX_EVENTS."""
     listed = ", ".join(reader.dialect.literal(k) for k in kinds)
     sql = (
-        f"SELECT * FROM {{events}} WHERE kind IN ({listed}) AND {_within(reader, since, now)} "  # noqa: S608
+        f"SELECT * FROM {{events}} WHERE kind IN ({listed}) AND {_within(reader, since, now)} "
         f"ORDER BY {AT} DESC LIMIT {MAX_EVENTS}"
     )
     return facts(TABLES["events"], reader.query(sql, since=since, until=now))
@@ -76,21 +80,19 @@ def standing(reader: Reader, now: datetime, subject: str, since: datetime) -> li
     """The judgements of the newest turn up to `now` on "rule" or "slo"."""
     where = f"subject = {reader.dialect.literal(subject)} AND {_within(reader, since, now)}"
     newest = f"(SELECT max({AT}) FROM {{judgements}} WHERE {where})"
-    sql = f"SELECT * FROM {{judgements}} WHERE {where} AND {AT} = {newest} ORDER BY name, component"  # noqa: S608
+    sql = f"SELECT * FROM {{judgements}} WHERE {where} AND {AT} = {newest} ORDER BY name, component"
     return facts(TABLES["judgements"], reader.query(sql, since=since, until=now))
 
 
 def states(reader: Reader, since: datetime, now: datetime, subject: str) -> list[Change]:
-    """Where each rule's or SLO's state began to be another, oldest first, with its first state in the span."""
+    """Where each rule's or SLO's state began to be another, oldest first, beginning with its first."""
     by = "name, component" if subject == "rule" else "name"
     component = "component" if subject == "rule" else "''"
     where = f"subject = {reader.dialect.literal(subject)} AND {_within(reader, since, now)}"
-    previous = f"lagInFrame(state) OVER (PARTITION BY {by} ORDER BY {AT})" if reader.dialect.name == "clickhouse" else (
-        f"lag(state) OVER (PARTITION BY {by} ORDER BY {AT})"
-    )
+    previous = f"lag(state) OVER (PARTITION BY {by} ORDER BY {AT})"
     rows = _rows(
         reader,
-        f"SELECT * FROM (SELECT name, {component} AS part, {AT}, state, {previous} AS previous "  # noqa: S608
+        f"SELECT * FROM (SELECT name, {component} AS part, {AT}, state, {previous} AS previous "
         f"FROM {{judgements}} WHERE {where}) AS s WHERE previous IS NULL OR state <> previous ORDER BY {AT}",
         since,
         now,
@@ -101,10 +103,10 @@ def states(reader: Reader, since: datetime, now: datetime, subject: str) -> list
 def candidates(
     reader: Reader, since: datetime, until: datetime, order: str, where: Sequence[tuple[str, str]] = ()
 ) -> list[RequestFact]:
-    """The slowest requests that ended in (since, until], by "ttft_ms" or "e2e_ms"; `where` are column = value."""
+    """The slowest requests that ended in (since, until], by a column of times; `where` are column = value."""
     equal = "".join(f" AND {c} = {reader.dialect.literal(v)}" for c, v in where)
     sql = (
-        f"SELECT * FROM {{requests}} WHERE {_within(reader, since, until)}{equal} "  # noqa: S608
+        f"SELECT * FROM {{requests}} WHERE {_within(reader, since, until)}{equal} "
         f"ORDER BY {order} DESC NULLS LAST LIMIT {MAX_CANDIDATES}"
     )
     return facts(TABLES["requests"], reader.query(sql, since=since, until=until))
@@ -112,7 +114,8 @@ def candidates(
 
 def adapters(reader: Reader, since: datetime, until: datetime) -> list[str]:
     """The adapters that answered."""
-    sql = f"SELECT DISTINCT adapter FROM {{requests}} WHERE adapter IS NOT NULL AND {_within(reader, since, until)} ORDER BY 1"  # noqa: S608, E501
+    where = f"adapter IS NOT NULL AND {_within(reader, since, until)}"
+    sql = f"SELECT DISTINCT adapter FROM {{requests}} WHERE {where} ORDER BY 1"  # noqa: S608 - own columns
     return [r["adapter"] for r in _rows(reader, sql, since, until)]
 
 
@@ -125,7 +128,8 @@ def origins(reader: Reader, since: datetime, now: datetime) -> list[Origin]:
     newest = reader.dialect.latest
     rows = _rows(
         reader,
-        f"SELECT source, replica, metric, {cell} AS k, max({AT}) AS newest, min(value) AS least, count(*) AS n, "  # noqa: S608
+        f"SELECT source, replica, metric, {cell} AS k, max({AT}) AS newest, min(value) AS least, "
+        "count(*) AS n, "
         f"sum(CASE WHEN value = 0 THEN 1 ELSE 0 END) AS zero, {newest.format('value', AT)} AS last "
         "FROM {metrics} WHERE metric IN ('up', 'scrape_duration_s', 'scrape_samples') "
         f"AND {_within(reader, since, now)} GROUP BY source, replica, metric, k ORDER BY source, replica, k",
@@ -165,7 +169,8 @@ def _within(reader: Reader, since: datetime | None, until: datetime) -> str:
 
 
 def _rows(reader: Reader, sql: str, since: datetime | None, until: datetime) -> list[dict[str, Any]]:
-    return reader.query(sql, since=since, until=until).to_pylist()
+    found: list[dict[str, Any]] = reader.query(sql, since=since, until=until).to_pylist()
+    return found
 
 
 def _utc(at: datetime | None) -> datetime | None:

@@ -26,10 +26,13 @@ from console import queries
 from console.views.facts import Change, Failure, Origin, Pulse, Slice, TableState, Told
 from console.views.frame import SPARK_POINTS, Frame
 
-P, T = ParamSpec("P"), TypeVar("T")
+P = ParamSpec("P")
+T = TypeVar("T")
 
 MARKS = ("first_seen", "engine_restart", "telemetry_gap", "scaling", "deploy")
-SLICE = timedelta(minutes=5)  # the window of the latency rules, so that the verdict speaks of the same requests
+SLICE = timedelta(
+    minutes=5
+)  # the window of the latency rules, so that the verdict speaks of the same requests
 LAST_TURN = timedelta(hours=1)  # an SLO or rule not judged for so long is not being judged
 
 
@@ -88,7 +91,9 @@ def guarded(ask: Callable[P, T]) -> Callable[P, T | Failure]:
             return Failure(f"{error.where}: {error.what}", error.remedy)
         except duckdb.Error as error:
             what = " ".join(str(error).split())[:300]
-            return Failure(f"the query failed: {what}", "Choose a shorter time range; raise duckdb_memory if it lasts")
+            return Failure(
+                f"the query failed: {what}", "Choose a shorter time range; raise duckdb_memory if it lasts"
+            )
 
     return answer
 
@@ -100,7 +105,9 @@ def pulse(desk: Desk, now: datetime) -> Pulse:
 
 
 @guarded
-def told(desk: Desk, frame: Frame, names: Sequence[str], scale: float, points: int = SPARK_POINTS) -> list[Told]:
+def told(
+    desk: Desk, frame: Frame, names: Sequence[str], scale: float, points: int = SPARK_POINTS
+) -> list[Told]:
     """Readings over the span, all replicas together."""
     with desk.reader.snapshot():
         return [_told(desk, frame, name, scale, points) for name in names]
@@ -120,7 +127,8 @@ def values(desk: Desk, now: datetime, names: Sequence[str], scale: float) -> lis
     readings = [READINGS[n] for n in names if n in READINGS]
     with desk.reader.snapshot():
         return [
-            Told(r, r.window / scale, tuple(series(desk.reader, r, at_instant(now), r.window / scale))) for r in readings
+            Told(r, r.window / scale, tuple(series(desk.reader, r, at_instant(now), r.window / scale)))
+            for r in readings
         ]
 
 

@@ -96,7 +96,7 @@ def palette(mode: Mode) -> Palette:
 
 
 def css() -> str:
-    """The style sheet: tokens of both modes by `light-dark()`, which follows the browser without a round trip."""
+    """The style sheet: both modes' tokens by `light-dark()`, which follows the browser by itself."""
     dark = asdict(DARK)
     tokens = "".join(f"--{k.replace('_', '-')}:light-dark({v},{dark[k]});" for k, v in asdict(LIGHT).items())
     return f"<style>.stApp{{{tokens}}}{STYLESHEET.read_text(encoding='utf-8')}</style>"

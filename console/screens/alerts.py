@@ -66,10 +66,14 @@ def _timeline(desk: Desk, only: str | None, frame: Frame) -> None:
     titles = {r.name: r.title for r in desk.rules}
     bars, rows = alerts.bars(found, frame, titles, frame.now)
     with st.container(border=True, key="card"):
-        src = markup.source("alert states", f"last {words.length(frame.span)}", f"{len(bars)} stretches", "dashed: changes")
+        src = markup.source(
+            "alert states", f"last {words.length(frame.span)}", f"{len(bars)} stretches", "dashed: changes"
+        )
         draw(markup.tag("div", markup.tag("h2", "Timeline"), src, cls="m-title"))
         if not bars:
-            draw(markup.tag("div", "Nothing was pending, firing or without data in this range.", cls="m-none"))
+            draw(
+                markup.tag("div", "Nothing was pending, firing or without data in this range.", cls="m-none")
+            )
             return
         marks = charting.marks(answered(services.marks(desk, frame), []), [], frame, titles)
         chart(charts.timeline(bars, rows, frame, marks), "alert-timeline", "alert states over time")
@@ -79,7 +83,13 @@ def _history(desk: Desk, only: str | None, frame: Frame) -> None:
     events = alerts.transitions(answered(services.alert_events(desk, frame), []), only)
     src = markup.source("events", f"last {words.length(frame.span)}", f"{len(events)} transitions")
     if not events:
-        draw(markup.card("Transitions", markup.tag("div", "No alert changed its state in this range.", cls="m-none"), src))
+        draw(
+            markup.card(
+                "Transitions",
+                markup.tag("div", "No alert changed its state in this range.", cls="m-none"),
+                src,
+            )
+        )
         return
     head = [("When", "m-nowrap"), ("Alert", ""), ("From", ""), ("To", ""), ("", "r")]
     rows = [

@@ -34,7 +34,6 @@ def _body(desk: Desk, tick: Tick) -> None:
 
 
 def _above(desk: Desk, frame: Frame, pulse: Pulse) -> None:
-    window = services.SLICE / pulse.clock_scale
     standing = answered(services.standing(desk, frame.now, "rule"), [])
     model = now.build(
         frame,
@@ -43,9 +42,7 @@ def _above(desk: Desk, frame: Frame, pulse: Pulse) -> None:
         standing,
         answered(services.states(desk, frame, "rule"), []),
         answered(services.marks(desk, frame), []),
-        desk.rules,
-        desk.scrape_interval,
-        window,
+        now.Judging(desk.rules, desk.scrape_interval, services.SLICE / pulse.clock_scale),
     )
     draw(panels.hero(model.verdict, _sub(model, frame, pulse)))
     left, right = st.columns([3, 2], gap="small")
@@ -57,37 +54,57 @@ def _above(desk: Desk, frame: Frame, pulse: Pulse) -> None:
         draw(
             markup.join(
                 panels.alerts(model.active, standing, desk.rules, frame, pulse.clock_scale),
-                panels.changes(model.changes, frame, markup.source("events", f"last {words.length(frame.span)}")),
+                panels.changes(
+                    model.changes, frame, markup.source("events", f"last {words.length(frame.span)}")
+                ),
             )
         )
 
 
 def _sub(model: now.Now, frame: Frame, pulse: Pulse) -> object:
     if model.silent is not None and pulse.newest is not None:
-        return markup.join("Nothing below is newer than that. ",
-                           markup.link("Show the last known moment", links.to("./", frame, at=pulse.newest)))
+        return markup.join(
+            "Nothing below is newer than that. ",
+            markup.link("Show the last known moment", links.to("./", frame, at=pulse.newest)),
+        )
     lines = [f"{line.text} ({line.detail})" for line in model.changes if line.detail and model.verdict.since]
     if model.verdict.tone == "bad" and lines:
-        return markup.join("Just before: ", lines[0], ". ", markup.link("Find slow requests", links.to("slow-chat", frame)))
+        return markup.join(
+            "Just before: ", lines[0], ". ", markup.link("Find slow requests", links.to("slow-chat", frame))
+        )
     return markup.link("Find slow requests", links.to("slow-chat", frame))
 
 
 def _chart(desk: Desk, frame: Frame, scale: float) -> None:
     with st.container(border=True, key="card"):
         chosen = st.segmented_control(
-            "Chart", list(charting.CHARTS), key="chart", default=charting.FIRST, bind="query-params",
+            "Chart",
+            list(charting.CHARTS),
+            key="chart",
+            default=charting.FIRST,
+            bind="query-params",
             label_visibility="collapsed",
         )
         plan = charting.CHARTS[chosen or charting.FIRST]
         told = answered(services.told(desk, frame, plan.readings, scale, POINTS), [])
         marks = charting.marks(
-            answered(services.marks(desk, frame), []), answered(services.states(desk, frame, "rule"), []), frame,
+            answered(services.marks(desk, frame), []),
+            answered(services.states(desk, frame, "rule"), []),
+            frame,
             {r.name: r.title for r in desk.rules},
         )
         p = palette(frame.mode)
         lines = charting.lines(plan, told, (p.accent, p.queue, p.decode))
-        chart(charts.over_time(lines, frame, plan.unit, marks, plan.limit), "now-chart", f"{chosen} over time")
+        chart(
+            charts.over_time(lines, frame, plan.unit, marks, plan.limit), "now-chart", f"{chosen} over time"
+        )
         names = ", ".join(plan.readings)
         window = words.window(told[0].reading.window, scale) if told else ""
-        draw(markup.source(names, window, f"{len(told[0].points) if told else 0} instants",
-                           "dashed: changes; shaded: an alert fires; gaps: no data"))
+        draw(
+            markup.source(
+                names,
+                window,
+                f"{len(told[0].points) if told else 0} instants",
+                "dashed: changes; shaded: an alert fires; gaps: no data",
+            )
+        )

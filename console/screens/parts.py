@@ -50,9 +50,12 @@ def answered(found: T | Failure, otherwise: T) -> T:
 def empty() -> None:
     """The store holds nothing yet."""
     remedy = markup.join(
-        "Start the collector beside this console: ", markup.tag("code", "mangaops collect", cls="m-code"),
+        "Start the collector beside this console: ",
+        markup.tag("code", "mangaops collect", cls="m-code"),
         ", or load the bundled recording: ",
-        markup.tag("code", "mangaops replay loadtests/recordings/h200_release_drill --store ROOT", cls="m-code"),
+        markup.tag(
+            "code", "mangaops replay loadtests/recordings/h200_release_drill --store ROOT", cls="m-code"
+        ),
         ". This page fills by itself.",
     )
     draw(markup.notice("Waiting for the first scrape…", remedy))

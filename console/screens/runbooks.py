@@ -28,27 +28,51 @@ def _body(desk: Desk, tick: Tick) -> None:
     for fault in desk.faults:
         draw(markup.notice(fault.what, fault.remedy))
     if not desk.runbooks:
-        draw(markup.notice("There are no runbooks.", "Pages belong into runbooks/, one Markdown file a rule."))
+        draw(
+            markup.notice("There are no runbooks.", "Pages belong into runbooks/, one Markdown file a rule.")
+        )
         return
     judged = answered(services.standing(desk, frame.now, "rule"), [])
     name = st.selectbox("Runbook", list(desk.runbooks), key="page", bind="query-params", width=320)
     _page(desk, desk.runbooks[name or next(iter(desk.runbooks))], frame, scale, runbooks.worst(judged, name))
     rows = [
-        (markup.link(p.title, links.runbook(p.name, frame)), p.severity, p.first_action, _state(runbooks.worst(judged, p.rule)))
+        (
+            markup.link(p.title, links.runbook(p.name, frame)),
+            p.severity,
+            p.first_action,
+            _state(runbooks.worst(judged, p.rule)),
+        )
         for p in desk.runbooks.values()
     ]
-    draw(markup.card("All runbooks", markup.table([("Page", ""), ("Severity", ""), ("First action", ""), ("Rule now", "")], rows)))
+    draw(
+        markup.card(
+            "All runbooks",
+            markup.table([("Page", ""), ("Severity", ""), ("First action", ""), ("Rule now", "")], rows),
+        )
+    )
 
 
 def _page(desk: Desk, page: Runbook, frame: Frame, scale: float, state: object) -> None:
     values = runbooks.live_values(answered(services.values(desk, frame.now, page.readings, scale), []))
     tone = "bad" if page.severity == "critical" else "warn"
-    chips = markup.join(markup.chip(page.severity, tone, "▲"), " ", _state(state), " ",
-                        markup.link("Rule and history", links.rule(page.rule, frame)))
-    src = markup.source("", f"{len(page.readings)} readings at this instant", words.clock_scale(scale) if scale != 1 else "")
+    chips = markup.join(
+        markup.chip(page.severity, tone, "▲"),
+        " ",
+        _state(state),
+        " ",
+        markup.link("Rule and history", links.rule(page.rule, frame)),
+    )
+    src = markup.source(
+        "", f"{len(page.readings)} readings at this instant", words.clock_scale(scale) if scale != 1 else ""
+    )
     with st.container(border=True, key="card"):
-        draw(markup.join(markup.tag("div", markup.tag("h2", page.title), src, cls="m-title"), chips,
-                         markup.tag("p", "First: ", markup.tag("b", page.first_action), style="margin:.8rem 0 0")))
+        draw(
+            markup.join(
+                markup.tag("div", markup.tag("h2", page.title), src, cls="m-title"),
+                chips,
+                markup.tag("p", "First: ", markup.tag("b", page.first_action), style="margin:.8rem 0 0"),
+            )
+        )
         for title, text in runbooks.body(page, values, partial(links.runbook, frame=frame)):
             st.markdown(f"##### {title}\n\n{text}", width=820)
 

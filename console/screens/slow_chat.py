@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 import streamlit as st
@@ -23,18 +23,32 @@ def show(desk: Desk, tick: Tick) -> None:
     """Draw the screen. It holds still: a list that moves under the hand cannot be read."""
     frame = tick()
     pulse = services.pulse(desk, frame.now)
-    heading("Slow chat", frame, pulse, "Paste what the complaint came with: a request, trace or session id, or a time.")
+    heading(
+        "Slow chat",
+        frame,
+        pulse,
+        "Paste what the complaint came with: a request, trace or session id, or a time.",
+    )
     known = answered(pulse, Pulse())
     if isinstance(pulse, Pulse) and known.newest is None:
         empty()
         return
     left, middle, right = st.columns([3, 1.35, 2.2], gap="small", vertical_alignment="bottom")
-    asked = left.text_input("Request, trace or session id, or a time", key="q", bind="query-params", on_change=_forget,
-                            placeholder="req-e81c31b3dc804b4b, s1-140, 07:23 or 16:23 JST").strip()
+    asked = left.text_input(
+        "Request, trace or session id, or a time",
+        key="q",
+        bind="query-params",
+        on_change=_forget,
+        placeholder="req-e81c31b3dc804b4b, s1-140, 07:23 or 16:23 JST",
+    ).strip()
     named = [EVERY, *answered(services.adapters(desk, frame.since, frame.now), [])]
     adapter = middle.selectbox("Adapter", named, key="adapter", bind="query-params")
-    order = right.segmented_control("Slowest by", list(slow.ORDERS), key="by", default="First token", bind="query-params")
-    found = _candidates(desk, frame, asked, str(order or "First token"), "" if adapter == EVERY else str(adapter))
+    order = right.segmented_control(
+        "Slowest by", list(slow.ORDERS), key="by", default="First token", bind="query-params"
+    )
+    found = _candidates(
+        desk, frame, asked, str(order or "First token"), "" if adapter == EVERY else str(adapter)
+    )
     if not found:
         _nothing(asked, frame)
         return
@@ -44,7 +58,7 @@ def show(desk: Desk, tick: Tick) -> None:
         explanation = services.explained(desk, request)
         told = answered(explanation, None)
         if told is not None:
-            _explained(told, frame)
+            _explained(told, frame, {r.name: r.title for r in desk.rules})
 
 
 def _forget() -> None:
@@ -65,39 +79,77 @@ def _candidates(desk: Desk, frame: Frame, asked: str, order: str, adapter: str) 
 
 def _nothing(asked: str, frame: Frame) -> None:
     scope = slow.scope(asked, frame, slow.stretch(asked, frame) if asked else None)
-    draw(markup.notice(f"{scope}: none found.", "Check the id for missing characters, or choose a longer time range. "
-                       "A request is known here once it has ended and its facts were flushed."))
+    draw(
+        markup.notice(
+            f"{scope}: none found.",
+            "Check the id for missing characters, or choose a longer time range. "
+            "A request is known here once it has ended and its facts were flushed.",
+        )
+    )
 
 
 def _table(found: Sequence[RequestFact], frame: Frame, asked: str) -> str | None:
     scope = slow.scope(asked, frame, slow.stretch(asked, frame) if asked else None)
-    draw(markup.tag("div", markup.tag("h2", scope), markup.source("requests", f"{len(found)} shown, slowest first",
-                    "select a row to explain it"), cls="m-title"))
-    times = {c: st.column_config.NumberColumn(format="%,.0f ms") for c in ("First token", "Total", "Queue", "Prefill", "Decode")}
+    draw(
+        markup.tag(
+            "div",
+            markup.tag("h2", scope),
+            markup.source("requests", f"{len(found)} shown, slowest first", "select a row to explain it"),
+            cls="m-title",
+        )
+    )
+    times = {
+        c: st.column_config.NumberColumn(format="%,.0f ms")
+        for c in ("First token", "Total", "Queue", "Prefill", "Decode")
+    }
     data = pd.DataFrame([slow.row(r, frame) for r in found])
     state = st.dataframe(
-        data, hide_index=True, column_config=times, height=min(38 + 35 * len(found), 283), row_height=35, placeholder="–",
-        on_select="rerun", selection_mode="single-row", key=f"found-{asked}-{len(found)}", alt=scope,
+        data,
+        hide_index=True,
+        column_config=times,
+        height=min(38 + 35 * len(found), 283),
+        row_height=35,
+        placeholder="–",
+        on_select="rerun",
+        selection_mode="single-row",
+        key=f"found-{asked}-{len(found)}",
+        alt=scope,
     )
     rows = state["selection"]["rows"]
     return found[rows[0]].request_id if rows and rows[0] < len(found) else None
 
 
-def _explained(e: Explanation, frame: Frame) -> None:
+def _explained(e: Explanation, frame: Frame, titles: Mapping[str, str]) -> None:
     page = slow.PAGES[e.leading.stage] if e.leading else "high_ttft"
     sub = markup.join(
-        markup.link("Runbook", links.runbook(page, frame)), " · ",
-        markup.link("The console at that moment", links.to("./", frame, at=e.request.at)), " · ",
-        markup.link("Its whole session", links.to("slow-chat", frame, q=e.request.session_id)) if e.request.session_id else "",
+        markup.link("Runbook", links.runbook(page, frame)),
+        " · ",
+        markup.link("The console at that moment", links.to("./", frame, at=e.request.at)),
+        " · ",
+        markup.link("Its whole session", links.to("slow-chat", frame, q=e.request.session_id))
+        if e.request.session_id
+        else "",
     )
-    draw(markup.tag("div", markup.tag("p", e.sentence), markup.tag("div", sub, cls="m-sub"), cls="m-hero"))
+    draw(
+        markup.tag(
+            "div",
+            markup.tag("p", e.sentence),
+            markup.tag("div", sub, cls="m-sub"),
+            cls=f"m-hero {'warn' if e.leading else ''}",
+        )
+    )
     left, right = st.columns([3, 2], gap="small")
     with left:
         _stages(e, frame)
-        draw(markup.card("The request", markup.facts(slow.facts(e.request, frame)),
-                         markup.source("", f"trace {e.request.trace_id}" if e.request.trace_id else "no trace id")))
+        draw(
+            markup.card(
+                "The request",
+                markup.facts(slow.facts(e.request, frame)),
+                markup.source("", f"trace {e.request.trace_id}" if e.request.trace_id else "no trace id"),
+            )
+        )
     with right:
-        draw(markup.join(_around(e), _events(e, frame)))
+        draw(markup.join(_around(e), _events(e, frame, titles)))
 
 
 def _stages(e: Explanation, frame: Frame) -> None:
@@ -110,9 +162,21 @@ def _stages(e: Explanation, frame: Frame) -> None:
             return
         parts = [(s.stage, s.ms, s.peer_p50_ms, s.peer_p95_ms) for s in e.stages]
         chart(charts.waterfall(parts, frame), "waterfall", e.sentence)
-        head = [("Stage", ""), ("This request", "r"), ("Peers' P50", "r"), ("Peers' P95", "r"), ("Beyond P50", "r")]
-        rows = [(s.stage.capitalize(), *(words.amount(v, "ms") for v in (s.ms, s.peer_p50_ms, s.peer_p95_ms)),
-                 words.gained(s.ms, s.peer_p50_ms, "ms")) for s in e.stages]
+        head = [
+            ("Stage", ""),
+            ("This request", "r"),
+            ("Peers' P50", "r"),
+            ("Peers' P95", "r"),
+            ("Beyond P50", "r"),
+        ]
+        rows = [
+            (
+                s.stage.capitalize(),
+                *(words.amount(v, "ms") for v in (s.ms, s.peer_p50_ms, s.peer_p95_ms)),
+                words.gained(s.ms, s.peer_p50_ms, "ms"),
+            )
+            for s in e.stages
+        ]
         draw(markup.table(head, rows, e.stages.index(e.leading) if e.leading else None))
 
 
@@ -120,22 +184,27 @@ def _around(e: Explanation) -> markup.Html:
     rows = []
     for a in e.around:
         silent = markup.dim(f"no data in {a.missing} of {a.looks} looks: {a.reason}") if a.missing else ""
-        span = words.amount(a.least, a.unit) if a.least == a.most else (
-            f"{words.amount(a.least, a.unit)} to {words.amount(a.most, a.unit)}"
-        )
+        span = words.span(a.least, a.most, a.unit)
         rows.append((markup.join(words.title(a.reading), markup.dim(a.reading)), markup.join(span, silent)))
     src = markup.source("", "while the request ran")
     return markup.card("The engine around it", markup.table([("Reading", ""), ("Range", "")], rows), src)
 
 
-def _events(e: Explanation, frame: Frame) -> markup.Html:
-    found = changes.lines(e.events, frame, e.request.at)
+def _events(e: Explanation, frame: Frame, titles: Mapping[str, str]) -> markup.Html:
+    found = changes.lines(changes.telling(e.events), frame, e.request.at, titles)
     src = markup.source("events", "15 min before", f"{len(found)} events")
     if not found:
-        return markup.card("Just before", markup.tag("div", "No change, restart, gap or alert.", cls="m-none"), src)
+        return markup.card(
+            "Just before", markup.tag("div", "No change, restart, gap or alert.", cls="m-none"), src
+        )
     rows = [
-        markup.tag("li", markup.chip(x.kind, x.tone, "■" if x.tone == "info" else "▲"),
-                   markup.tag("div", x.text, markup.dim(f"{clock(x.at, frame, both=False)} · {x.detail}"), cls="m-grow"))
+        markup.tag(
+            "li",
+            markup.chip(x.kind, x.tone, "■" if x.tone == "info" else "▲"),
+            markup.tag(
+                "div", x.text, markup.dim(f"{clock(x.at, frame, both=False)} · {x.detail}"), cls="m-grow"
+            ),
+        )
         for x in found[:8]
     ]
     return markup.card("Just before", markup.tag("ul", *rows, cls="m-list"), src)

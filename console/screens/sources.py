@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
+from collectors.model import EventFact
 from console import markup, services
 from console.screens.parts import Tick, answered, draw, empty, heading, live
 from console.services import Desk
 from console.views import changes, sources, words
-from console.views.facts import Origin, Pulse
+from console.views.facts import Failure, Origin, Pulse
 from console.views.frame import Frame, clock
 
 MAX_LINES = 60
@@ -37,10 +40,15 @@ def _body(desk: Desk, tick: Tick) -> None:
     draw(_tables(desk, frame))
 
 
-def _origin(o: Origin, frame: Frame, interval: object) -> markup.Html:
-    word, tone = sources.freshness(o, frame.now, interval)  # type: ignore[arg-type]
-    cells = markup.tag("div", *(markup.tag("i", cls=sources.cell_tone(c)) for c in o.cells), cls="m-cells", role="img",
-                       **{"aria-label": sources.history(o)})
+def _origin(o: Origin, frame: Frame, interval: timedelta) -> markup.Html:
+    word, tone = sources.freshness(o, frame.now, interval)
+    cells = markup.tag(
+        "div",
+        *(markup.tag("i", cls=sources.cell_tone(c)) for c in o.cells),
+        cls="m-cells",
+        role="img",
+        **{"aria-label": sources.history(o)},
+    )
     pairs = [
         ("Last scrape", clock(o.newest, frame)),
         ("Age", words.length(frame.now - o.newest)),
@@ -48,34 +56,58 @@ def _origin(o: Origin, frame: Frame, interval: object) -> markup.Html:
         ("Duration", "not measured" if o.duration_s is None else words.amount(o.duration_s * 1000, "ms")),
         ("Samples", "not counted" if o.samples is None else words.number(o.samples)),
     ]
-    title = markup.join(o.source, " · ", o.replica, " ", markup.chip(word, tone, "●" if tone == "ok" else "◆"))
-    src = markup.source("up", f"last {words.length(frame.span)}", f"{o.scrapes:,} scrapes", "hatched: no scrape")
-    return markup.card(title, markup.join(cells, markup.Html("<div style='height:.7rem'></div>"), markup.facts(pairs)), src)
+    title = markup.join(
+        o.source, " · ", o.replica, " ", markup.chip(word, tone, "●" if tone == "ok" else "◆")
+    )
+    src = markup.source(
+        "up", f"last {words.length(frame.span)}", f"{o.scrapes:,} scrapes", "hatched: no scrape"
+    )
+    return markup.card(
+        title, markup.join(cells, markup.Html("<div style='height:.7rem'></div>"), markup.facts(pairs)), src
+    )
 
 
 def _heard(pulse: Pulse, frame: Frame) -> str:
-    return f"Last heard {clock(pulse.newest, frame)}. Start the collector, or choose a longer range." if pulse.newest else ""
+    return (
+        f"Last heard {clock(pulse.newest, frame)}. Start the collector, or choose a longer range."
+        if pulse.newest
+        else ""
+    )
 
 
-def _problems(found: list[services.EventFact], frame: Frame) -> markup.Html:
+def _problems(found: list[EventFact], frame: Frame) -> markup.Html:
     src = markup.source("events", f"last {words.length(frame.span)}", f"{len(found)} problems")
     if not found:
-        return markup.card("Problems", markup.tag("div", "No source reported a problem in this range.", cls="m-none"), src)
+        return markup.card(
+            "Problems", markup.tag("div", "No source reported a problem in this range.", cls="m-none"), src
+        )
     head = [("When", "m-nowrap"), ("Source", ""), ("What", ""), ("Remedy", "")]
     rows = [
-        (clock(e.at, frame, both=False), markup.join(e.source, markup.dim(e.subject)), e.before or "", e.after or "")
+        (
+            clock(e.at, frame, both=False),
+            markup.join(e.source, markup.dim(e.subject)),
+            e.before or "",
+            e.after or "",
+        )
         for e in found[:MAX_LINES]
     ]
     return markup.card("Problems", markup.table(head, rows), src)
 
 
-def _events(found: list[services.EventFact], frame: Frame) -> markup.Html:
+def _events(found: list[EventFact], frame: Frame) -> markup.Html:
     src = markup.source("events", f"last {words.length(frame.span)}", f"{len(found)} events")
     if not found:
-        return markup.card("Events", markup.tag("div", "No version change, restart or gap in this range.", cls="m-none"), src)
+        return markup.card(
+            "Events", markup.tag("div", "No version change, restart or gap in this range.", cls="m-none"), src
+        )
     head = [("When", "m-nowrap"), ("Kind", "m-nowrap"), ("What", ""), ("Source", "")]
     rows = [
-        (line.when, markup.chip(line.kind, line.tone, "■" if line.tone == "info" else "▲"), line.text, e.source)
+        (
+            line.when,
+            markup.chip(line.kind, line.tone, "■" if line.tone == "info" else "▲"),
+            line.text,
+            e.source,
+        )
         for line, e in zip(changes.lines(found[:MAX_LINES], frame), found, strict=False)
     ]
     return markup.card("Events", markup.table(head, rows), src)
@@ -84,7 +116,9 @@ def _events(found: list[services.EventFact], frame: Frame) -> markup.Html:
 def _tables(desk: Desk, frame: Frame) -> markup.Html:
     tables = services.tables(desk, frame)
     src = markup.source("", desk.root, f"rows of the last {words.length(frame.span)}")
-    if isinstance(tables, services.Failure):
+    if isinstance(tables, Failure):
         return markup.notice(f"Not shown: {tables.what}", tables.remedy, "bad")
-    rows = [(t.name, "no table yet" if t.version is None else f"{t.version:,}", f"{t.rows:,}") for t in tables]
+    rows = [
+        (t.name, "no table yet" if t.version is None else f"{t.version:,}", f"{t.rows:,}") for t in tables
+    ]
     return markup.card("Store", markup.table([("Table", ""), ("Version", "r"), ("Rows", "r")], rows), src)

@@ -36,7 +36,12 @@ class CachedReader:
         return self.inner.snapshot()
 
     def query(
-        self, sql: str, params: Sequence[Any] = (), *, since: datetime | None = None, until: datetime | None = None
+        self,
+        sql: str,
+        params: Sequence[Any] = (),
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
     ) -> pa.Table:
         """As DuckReader.query. Raises StoreError."""
         asked = {t for t in TABLES if f"{{{t}}}" in sql}
@@ -53,7 +58,7 @@ def desk(settings: Settings) -> Desk:
 
 # A second: one run of a screen asks a dozen questions, and each look at the Delta log costs milliseconds.
 @st.cache_data(ttl=1.0, max_entries=4, show_spinner=False)
-def _versions(root: str, _reader: DuckReader) -> Versions:
+def _versions(root: str, _reader: DuckReader) -> Versions:  # noqa: ARG001 - part of the key
     return tuple((t, _reader.version(t)) for t in TABLES)
 
 

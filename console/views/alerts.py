@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from collectors.judge.rules import Rule
 from collectors.model import EventFact, Judgement
-from console.charts import Bar
 from console.views import words
 from console.views.facts import Change
 from console.views.frame import Frame, clock
@@ -18,13 +18,30 @@ SLO_SHOWN = ("met", "undetermined", "missed", "no_data")
 MIN_SHARE = 0.002  # of the span: a bar thinner than this could not be seen
 
 
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One bar of a timeline."""
+
+    row: str
+    start: datetime
+    end: datetime
+    state: str
+    text: str
+
+
 def ordered(judged: Iterable[Judgement]) -> list[Judgement]:
     """The worst first."""
-    return sorted(judged, key=lambda j: (ORDER.index(j.state) if j.state in ORDER else len(ORDER), j.name, j.component))
+    return sorted(
+        judged, key=lambda j: (ORDER.index(j.state) if j.state in ORDER else len(ORDER), j.name, j.component)
+    )
 
 
 def bars(
-    changes: Sequence[Change], frame: Frame, titles: Mapping[str, str], until: datetime, shown: Sequence[str] = SHOWN
+    changes: Sequence[Change],
+    frame: Frame,
+    titles: Mapping[str, str],
+    until: datetime,
+    shown: Sequence[str] = SHOWN,
 ) -> tuple[list[Bar], list[str]]:
     """Runs of the shown states as bars, and the rows they stand in: those with something to show."""
     by: dict[tuple[str, str], list[Change]] = {}
@@ -57,7 +74,7 @@ def condition(rule: Rule, scale: float) -> str:
     limit = (
         words.amount(rule.threshold, rule.source.unit)
         if rule.baseline is None
-        else f"{rule.baseline.factor:g} times its own usual value over {words.window(rule.baseline.window, scale)}"
+        else f"{rule.baseline.factor:g} times its usual value over {words.window(rule.baseline.window, scale)}"
     )
     parts = [f"{rule.reading} {rule.op} {limit}", f"over {words.window(rule.window, scale)}"]
     if rule.also_window:
@@ -74,11 +91,15 @@ def details(rule: Rule, scale: float) -> list[tuple[str, str]]:
         ("By", ", ".join(rule.source.by) or "all replicas together"),
         ("Severity", rule.severity),
         ("Least traffic", f"{rule.min_traffic:g}" if rule.min_traffic else "none asked"),
-        ("Keeps firing for", words.window(rule.keep_firing_for, scale) if rule.keep_firing_for else "not at all"),
+        (
+            "Keeps firing for",
+            words.window(rule.keep_firing_for, scale) if rule.keep_firing_for else "not at all",
+        ),
     ]
 
 
 def _bar(label: str, c: Change, end: datetime, frame: Frame) -> Bar:
     start = max(c.at, frame.since)
-    text = f"{label}: {words.state_word(c.state)} for {words.length(end - c.at)}, from {clock(c.at, frame, both=False)}"
+    state, begun = words.state_word(c.state), clock(c.at, frame, both=False)
+    text = f"{label}: {state} for {words.length(end - c.at)}, from {begun}"
     return Bar(label, start, max(end, start + frame.span * MIN_SHARE), words.state_word(c.state), text)

@@ -36,21 +36,32 @@ class Line:
     link_at: datetime
 
 
-def lines(events: Sequence[EventFact], frame: Frame, before: datetime | None = None) -> list[Line]:
+def lines(
+    events: Sequence[EventFact],
+    frame: Frame,
+    before: datetime | None = None,
+    titles: Mapping[str, str] | None = None,
+) -> list[Line]:
     """Events newest first; with `before`, each says how long before that instant it came."""
-    return [_line(e, frame, before) for e in events]
+    return [_line(e, frame, before, titles or {}) for e in events]
 
 
-def text(event: EventFact) -> str:
+def text(event: EventFact, titles: Mapping[str, str] | None = None) -> str:
     """The event in a few words: "prompt v42 → v43"."""
     column, _, value = event.subject.partition("=")
     if event.kind in {"first_seen", "present_at_start"} and value:
         name = COLUMNS.get(column, column)
         return f"{name} {event.before} → {value}" if event.before else f"{name} {value}"
     if event.kind == "alert":
-        return f"{event.subject}: {words.state_word(event.before or '')} → {words.state_word(event.after or '')}"
+        old, new = (words.state_word(s or "") for s in (event.before, event.after))
+        return f"{alert_name(event, titles or {})}: {old} → {new}"
     parts = [event.subject, event.before or "", event.after or ""]
     return ": ".join(p for p in parts if p)
+
+
+def telling(events: Sequence[EventFact]) -> list[EventFact]:
+    """Without an alert's comings and goings below firing, which would drown what matters."""
+    return [e for e in events if e.kind != "alert" or e.after == "firing"]
 
 
 def releases(events: Sequence[EventFact]) -> list[EventFact]:
@@ -58,12 +69,19 @@ def releases(events: Sequence[EventFact]) -> list[EventFact]:
     return [e for e in events if e.kind != "first_seen" or e.before]
 
 
-def _line(event: EventFact, frame: Frame, before: datetime | None) -> Line:
+def _line(event: EventFact, frame: Frame, before: datetime | None, titles: Mapping[str, str]) -> Line:
     gap = before - event.at if before else timedelta(-1)
     detail = f"{words.length(gap)} before" if gap >= timedelta() else ""
     tone = "info" if event.kind in {"first_seen", "present_at_start", "deploy", "scaling"} else "warn"
-    return Line(event.at, clock(event.at, frame, both=False), KINDS.get(event.kind, words.title(event.kind)),
-                text(event), detail, tone, event.at)
+    return Line(
+        event.at,
+        clock(event.at, frame, both=False),
+        KINDS.get(event.kind, words.title(event.kind)),
+        text(event, titles),
+        detail,
+        tone,
+        event.at,
+    )
 
 
 def alert_name(event: EventFact, titles: Mapping[str, str]) -> str:

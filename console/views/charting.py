@@ -39,12 +39,16 @@ def lines(plan: Plan, told: Sequence[Told], colours: Sequence[str]) -> list[Line
     """The plan's curves; the first is the one that the eye should follow."""
     named = dict(zip(plan.readings, plan.names, strict=True))
     return [
-        Line(named[t.reading.name], [p.at for p in t.points], [p.value for p in t.points], colour, fill=i == 0)
+        Line(
+            named[t.reading.name], [p.at for p in t.points], [p.value for p in t.points], colour, fill=i == 0
+        )
         for i, (t, colour) in enumerate(zip(told, colours, strict=False))
     ]
 
 
-def marks(events: Iterable[EventFact], states: Sequence[Change], frame: Frame, titles: Mapping[str, str]) -> list[Mark]:
+def marks(
+    events: Iterable[EventFact], states: Sequence[Change], frame: Frame, titles: Mapping[str, str]
+) -> list[Mark]:
     """Changes as lines and firing alerts as bands."""
     changed = [Mark(e.at, changes.text(e)) for e in changes.releases(list(events))][:MAX_CHANGES]
     return [*changed, *_fired(states, frame, titles)]
@@ -55,7 +59,9 @@ def _fired(states: Sequence[Change], frame: Frame, titles: Mapping[str, str]) ->
     found = []
     for name, component in sorted(firing):
         own = [c for c in states if (c.name, c.component) == (name, component)]
-        only = [Change(c.name, c.component, c.at, "firing" if c.state == "firing" else "inactive") for c in own]
+        only = [
+            Change(c.name, c.component, c.at, "firing" if c.state == "firing" else "inactive") for c in own
+        ]
         text = " · ".join(t for t in (titles.get(name, name), component) if t)
         found += [Mark(a, f"{text} fires", b) for a, b in verdict.active_times(only, frame.now)]
     return found

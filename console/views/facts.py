@@ -72,7 +72,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """One source and replica over the span. `cells` is the worst `up` of each part of it, None where silent."""
+    """One source and replica over the span; `cells` is the worst `up` of each part of it, None if silent."""
 
     source: str
     replica: str

@@ -21,7 +21,8 @@ POINTS = 120  # on a chart: finer than the eye needs at this width, coarse enoug
 SPARK_POINTS = 60
 SECOND = timedelta(seconds=1)
 _INSTANT = re.compile(
-    r"(?:(?P<date>\d{4}-\d{2}-\d{2})[T ])?(?P<time>\d{1,2}:\d{2}(?::\d{2}(?:\.\d{1,6})?)?)\s*(?P<zone>Z|UTC|JST)?"
+    r"(?:(?P<date>\d{4}-\d{2}-\d{2})[T ])?"
+    r"(?P<time>\d{1,2}:\d{2}(?::\d{2}(?:\.\d{1,6})?)?)\s*(?P<zone>Z|UTC|JST)?"
 )
 
 
@@ -74,7 +75,11 @@ def clock(at: datetime, frame: Frame, *, both: bool = True) -> str:
     today = frame.now.astimezone(ZoneInfo(frame.zone)).date() == lead.date()
     day = "" if today else f"{lead:%b} {lead.day} "
     text = f"{day}{lead:%H:%M:%S} {zone_label(frame.zone, at)}"
-    return f"{text} ({other:%H:%M} {zone_label(frame.other, at)})" if both and frame.zone != frame.other else text
+    return (
+        f"{text} ({other:%H:%M} {zone_label(frame.other, at)})"
+        if both and frame.zone != frame.other
+        else text
+    )
 
 
 def instant_text(at: datetime) -> str:

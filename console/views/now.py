@@ -9,22 +9,33 @@ from datetime import timedelta
 from collectors.judge.rules import Rule
 from collectors.model import EventFact, Judgement
 from console.views import changes, verdict
-from console.views.facts import Change, Pulse, Slice
+from console.views.changes import Line
+from console.views.facts import STAGES, Change, Pulse, Slice
 from console.views.frame import Frame
+from console.views.verdict import StageRow, Verdict
 
 
 @dataclass(frozen=True, slots=True)
 class Now:
     """Everything above the tiles."""
 
-    verdict: verdict.Verdict
+    verdict: Verdict
     now: Slice | None
     past: Slice | None
-    rows: tuple[verdict.StageRow, ...]
+    rows: tuple[StageRow, ...]
     bars: tuple[str, ...]
     active: tuple[Judgement, ...]
-    changes: tuple[changes.Line, ...]
+    changes: tuple[Line, ...]
     silent: timedelta | None
+
+
+@dataclass(frozen=True, slots=True)
+class Judging:
+    """What does not change from look to look: the rules, the time between scrapes, the window of a slice."""
+
+    rules: tuple[Rule, ...]
+    interval: timedelta
+    window: timedelta
 
 
 def build(
@@ -34,21 +45,28 @@ def build(
     standing: Sequence[Judgement],
     states: Sequence[Change],
     marks: Sequence[EventFact],
-    rules: Sequence[Rule],
-    interval: timedelta,
-    window: timedelta,
+    judging: Judging,
 ) -> Now:
     """The model of the screen from what the services answered."""
     newest = slices[0] if slices and slices[0].end == frame.now else None
     rest = slices if newest else [Slice(frame.now, 0), *slices]
-    past = verdict.quiet_past(rest, window, verdict.active_times(states, frame.now))
-    silence = verdict.silence(pulse, frame.now, interval)
-    said = _said(frame, pulse, newest, past, standing, rules, silence)
-    active = sorted((j for j in standing if j.state in verdict.ACTIVE), key=lambda j: (j.state != "firing", j.name))
-    bars = verdict.STAGES if said.word == "Slow answers" else verdict.TTFT_STAGES
+    past = verdict.quiet_past(rest, judging.window, verdict.active_times(states, frame.now))
+    silence = verdict.silence(pulse, frame.now, judging.interval)
+    said = _said(frame, pulse, newest, past, standing, judging.rules, silence)
+    active = sorted(
+        (j for j in standing if j.state in verdict.ACTIVE), key=lambda j: (j.state != "firing", j.name)
+    )
+    bars = STAGES if said.word == "Slow answers" else verdict.TTFT_STAGES
     shown = changes.lines(marks, frame, said.since or frame.now)
     return Now(
-        said, newest, past, tuple(verdict.stage_rows(newest, past)), tuple(bars), tuple(active), tuple(shown), silence
+        said,
+        newest,
+        past,
+        tuple(verdict.stage_rows(newest, past)),
+        tuple(bars),
+        tuple(active),
+        tuple(shown),
+        silence,
     )
 
 
@@ -60,12 +78,14 @@ def _said(
     standing: Sequence[Judgement],
     rules: Sequence[Rule],
     silence: timedelta | None,
-) -> verdict.Verdict:
+) -> Verdict:
     if pulse.newest is None:
         return verdict.waiting()
     if silence is not None:
         return verdict.silent(silence, pulse.newest, frame)
-    limit = next((r.threshold for r in rules if r.name == "high_ttft" and r.threshold), verdict.Limits().ttft_p95_ms)
+    limit = next(
+        (r.threshold for r in rules if r.name == "high_ttft" and r.threshold), verdict.Limits().ttft_p95_ms
+    )
     return verdict.verdict(
         newest, past, standing, frame, {r.name: r.title for r in rules}, verdict.Limits(limit)
     )

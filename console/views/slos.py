@@ -9,6 +9,7 @@ from collectors.judge.slo import Slo
 from collectors.model import Judgement
 from console.views import words
 
+TWO_NINES = 0.99
 BASIS = {
     "requests": "from request rows",
     "histogram": "from the engine's histogram: request rows cover too little",
@@ -64,8 +65,20 @@ def budget_left(j: Judgement, target: float) -> float | None:
 
 def _card(slo: Slo, j: Judgement | None) -> Card:
     if j is None:
-        return Card(slo.title, "no_data", words.NO_DATA, "", _target(slo), words.window(slo.window), "", "", "",
-                    "It was not judged in the last hour: is the collector running?", slo.runbook, None)
+        return Card(
+            slo.title,
+            "no_data",
+            words.NO_DATA,
+            "",
+            _target(slo),
+            words.window(slo.window),
+            "",
+            "",
+            "",
+            "It was not judged in the last hour: is the collector running?",
+            slo.runbook,
+            None,
+        )
     known = j.low is not None and j.high is not None
     bad = None if j.value is None or j.count is None else (1 - j.value) * j.count
     counts = "" if bad is None else f"{words.number(bad)} bad of {words.number(j.count)} requests"
@@ -88,7 +101,7 @@ def _card(slo: Slo, j: Judgement | None) -> Card:
 
 def precise(share: float | None, target: float) -> str:
     """A share with a digit more than its target has, so that the two can be told apart."""
-    return words.percent(share, 2 if target > 0.99 else 1)  # noqa: PLR2004 - three nines need two digits
+    return words.percent(share, 2 if target > TWO_NINES else 1)
 
 
 def _target(slo: Slo) -> str:

@@ -60,9 +60,13 @@ def row(r: RequestFact, frame: Frame) -> dict[str, object]:
 
 def facts(r: RequestFact, frame: Frame) -> list[tuple[str, str]]:
     """What is known of a request, in words."""
-    cached = words.percent(r.cached_tokens / r.prompt_tokens) if r.cached_tokens is not None and r.prompt_tokens else ""
+    cached = (
+        words.percent(r.cached_tokens / r.prompt_tokens)
+        if r.cached_tokens is not None and r.prompt_tokens
+        else ""
+    )
     status = " ".join(str(v) for v in (r.http_status, r.error_kind) if v is not None)
-    pairs = [
+    return [
         ("Ended", clock(r.at, frame)),
         ("First token", words.amount(r.ttft_ms, "ms")),
         ("Total", words.amount(r.e2e_ms, "ms")),
@@ -71,12 +75,14 @@ def facts(r: RequestFact, frame: Frame) -> list[tuple[str, str]]:
         ("Prompt version", r.prompt_version or words.NO_DATA),
         ("Prompt tokens", f"{words.number(r.prompt_tokens)}{f', {cached} cached' if cached else ''}"),
         ("Answer tokens", words.number(r.output_tokens)),
-        ("Session and turn", f"{r.session_id or words.NO_DATA}, turn {r.turn if r.turn is not None else '?'}"),
+        (
+            "Session and turn",
+            f"{r.session_id or words.NO_DATA}, turn {r.turn if r.turn is not None else '?'}",
+        ),
         ("Replica", r.replica or words.NO_DATA),
         ("Intent, locale", ", ".join(v for v in (r.intent, r.locale) if v) or words.NO_DATA),
         ("HTTP", status or words.NO_DATA),
     ]
-    return pairs
 
 
 def chosen(selected: str | None, kept: str | None, candidates: Sequence[RequestFact]) -> RequestFact | None:
@@ -91,5 +97,7 @@ def chosen(selected: str | None, kept: str | None, candidates: Sequence[RequestF
 def scope(asked: str, frame: Frame, stretch_: tuple[datetime, datetime] | None) -> str:
     """What the candidates are, in words."""
     if stretch_:
-        return f"Requests that ended from {clock(stretch_[0], frame, both=False)} to {clock(stretch_[1], frame)}"
+        return (
+            f"Requests that ended from {clock(stretch_[0], frame, both=False)} to {clock(stretch_[1], frame)}"
+        )
     return f"Requests of {asked}" if asked else f"Requests of the last {words.length(frame.span)}"

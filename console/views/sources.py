@@ -28,7 +28,8 @@ def cell_tone(worst: float | None) -> str:
 def history(origin: Origin) -> str:
     """The history in words, for those who do not see the cells."""
     silent = sum(c is None for c in origin.cells)
-    return f"{origin.failed} of {origin.scrapes:,} scrapes failed; no scrape in {silent} of {len(origin.cells)} parts of the range"
+    failed = f"{origin.failed} of {origin.scrapes:,} scrapes failed"
+    return f"{failed}; no scrape in {silent} of {len(origin.cells)} parts of the range"
 
 
 def problems(events: list[EventFact]) -> list[EventFact]:

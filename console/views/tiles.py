@@ -45,7 +45,11 @@ class Tile:
 def tiles(told: Sequence[Told], rules: Sequence[Rule], scale: float) -> list[Tile]:
     """A tile a figure, in the order of FIGURES."""
     by_reading = {t.reading.name: t for t in told}
-    return [_tile(title, by_reading[name], page, rules, scale) for title, name, page in FIGURES if name in by_reading]
+    return [
+        _tile(title, by_reading[name], page, rules, scale)
+        for title, name, page in FIGURES
+        if name in by_reading
+    ]
 
 
 def _tile(title: str, told: Told, page: str, rules: Sequence[Rule], scale: float) -> Tile:

@@ -58,11 +58,15 @@ class Verdict:
 
 def stage_rows(now: Slice | None, past: Slice | None) -> list[StageRow]:
     """Each stage now and in the quiet past."""
-    return [StageRow(s, now.stages.get(s) if now else None, past.stages.get(s) if past else None) for s in STAGES]
+    return [
+        StageRow(s, now.stages.get(s) if now else None, past.stages.get(s) if past else None) for s in STAGES
+    ]
 
 
-def quiet_past(slices: Sequence[Slice], window: timedelta, active: Sequence[tuple[datetime, datetime]]) -> Slice | None:
-    """The slices before the newest in which no alert was pending or firing, as one; None where too few requests."""
+def quiet_past(
+    slices: Sequence[Slice], window: timedelta, active: Sequence[tuple[datetime, datetime]]
+) -> Slice | None:
+    """The slices before the newest in which no alert was active, as one; None if too few requests."""
     quiet = [s for s in slices[1:] if not any(a < s.end and b > s.end - window for a, b in active)]
     count = sum(s.count for s in quiet)
     if count < ENOUGH:
@@ -76,7 +80,9 @@ def quiet_past(slices: Sequence[Slice], window: timedelta, active: Sequence[tupl
     )
 
 
-def active_times(changes: Iterable[Change], until: datetime, rules: Iterable[str] | None = None) -> list[tuple[datetime, datetime]]:
+def active_times(
+    changes: Iterable[Change], until: datetime, rules: Iterable[str] | None = None
+) -> list[tuple[datetime, datetime]]:
     """When alerts were pending or firing."""
     by: dict[tuple[str, str], list[Change]] = {}
     wanted = None if rules is None else set(rules)
@@ -125,17 +131,21 @@ def verdict(
         text = f"Answers are slow: P95 total latency is {words.amount(now.e2e_p95_ms, 'ms')}, {times}"
         since = _at(active.get("adapter_latency_regression"))
         return Verdict("warn", "Slow answers", _since(text + _mostly(now, past, STAGES), since, frame), since)
-    quick = f"P95 time to first token is {words.amount(now.ttft_p95_ms, 'ms')}, limit {limits.ttft_p95_ms:.0f} ms"
+    quick = (
+        f"P95 time to first token is {words.amount(now.ttft_p95_ms, 'ms')}, limit {limits.ttft_p95_ms:.0f} ms"
+    )
     if active:
-        return Verdict("warn", "At risk", f"Chat is quick ({quick}), but not healthy.{_also(active, titles, frame)}")
+        return Verdict(
+            "warn", "At risk", f"Chat is quick ({quick}), but not healthy.{_also(active, titles, frame)}"
+        )
     return Verdict("ok", "Quick", f"Chat is quick: {quick}.")
 
 
 def silent(for_: timedelta, newest: datetime, frame: Frame) -> Verdict:
     """The headline where nothing was heard: never a green one."""
     heard = clock(newest, frame)
-    text = f"The collector has been silent for {words.length(for_)}. Whether chat is slow cannot be told; last heard {heard}."
-    return Verdict("none", "Silent", text, newest)
+    text = f"The collector has been silent for {words.length(for_)}. Whether chat is slow cannot be told"
+    return Verdict("none", "Silent", f"{text}; last heard {heard}.", newest)
 
 
 def waiting() -> Verdict:

@@ -31,6 +31,7 @@ TONES = {
 }
 STATE_WORDS = {"no_data": "no data", "inactive": "quiet"}
 _S = 1000.0
+_TENTH, _HUNDREDTH = 0.1, 0.01
 _UNITS_S = ((86_400.0, "days"), (3600.0, "h"), (60.0, "min"))
 _SMALL, _LONG_MS = 10.0, 10_000.0
 
@@ -69,7 +70,8 @@ def percent(share: float | None, digits: int | None = None) -> str:
     if share is None:
         return NO_DATA
     away = min(share, 1 - share)
-    digits = digits if digits is not None else (0 if away >= 0.1 or away <= 0 else 1 if away >= 0.01 else 2)  # noqa: PLR2004 - nine in ten, ninety-nine in a hundred
+    if digits is None:
+        digits = 0 if away >= _TENTH or away <= 0 else 1 if away >= _HUNDREDTH else 2
     return f"{share * 100:.{digits}f} %"
 
 
@@ -109,7 +111,19 @@ def times(now: float | None, past: float | None) -> str:
     return f"×{now / past:.1f}" if now / past < _SMALL else f"×{now / past:.0f}"
 
 
+def span(low: float | None, high: float | None, unit: str) -> str:
+    """A range of values with its unit once: "10 to 15 requests"."""
+    first, last = amount(low, unit), amount(high, unit)
+    figure, gap, named = first.partition(" ")
+    if first == last:
+        return first
+    return f"{figure if gap and last.endswith(f' {named}') else first} to {last}"
+
+
 def title(name: str) -> str:
     """A rule's or reading's name for people who did not write it."""
-    text = name.replace("_", " ")
+    text = " ".join(_SPELLED.get(word, word) for word in name.split("_"))
     return text[:1].upper() + text[1:]
+
+
+_SPELLED = {"kv": "KV", "ttft": "TTFT", "oom": "OOM", "slo": "SLO", "gpu": "GPU", "per": "a", "s": "second"}
