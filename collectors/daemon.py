@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from collectors.buffer import Buffer
 from collectors.judging import Book
 from collectors.keeping import Keeper
-from collectors.model import Batch, Problem
+from collectors.model import Batch, Kind, MetricFact, Problem
 from collectors.settings import Settings
 
 log = logging.getLogger("mangaops.collector")
@@ -66,8 +66,15 @@ async def _polling(loop: Loop, source: Source) -> None:
             remedy = "See the collector's log; the source is polled again"
             batch = Batch(problems=(Problem(began, source.name, source.name, repr(error)[:200], remedy),))
         _report(batch.problems)
-        loop.buffer.add(batch, loop.settings.max_buffered_facts)
-        await asyncio.sleep(_until_next(began, loop.clock(), loop.settings.scrape_interval))
+        ended = loop.clock()
+        loop.buffer.add(batch + _own(source, began, ended), loop.settings.max_buffered_facts)
+        await asyncio.sleep(_until_next(began, ended, loop.settings.scrape_interval))
+
+
+def _own(source: Source, began: datetime, ended: datetime) -> Batch:
+    """What the source itself took, as a fact; a clock that jumped back makes it nothing."""
+    took = max(0.0, (ended - began).total_seconds())
+    return Batch((MetricFact(began, source.name, source.name, "poll_duration_s", Kind.GAUGE, took),))
 
 
 async def _keeping(loop: Loop) -> None:

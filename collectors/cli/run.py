@@ -7,7 +7,6 @@ import logging
 import os
 import signal
 import socket
-import subprocess
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -80,9 +79,9 @@ def console(store: Store = None, port: Port = None, host: Host = None, config: C
     chosen = wiring.settings(config, {"store": store, "port": port, "host": host})
     _refuse_busy_port(chosen)
     command = [sys.executable, "-m", "console", "--store", chosen.store, "--host", chosen.host]
-    command += ["--port", str(chosen.port), "--time-zone", chosen.time_zone]
-    # its own group would swallow Ctrl-C; as a child of ours it stops with us
-    sys.exit(subprocess.call(command))  # noqa: S603 - our own module, arguments from validated settings
+    command += ["--port", str(chosen.port), *_config(config)]
+    # in our place, not below us: a signal to this process reaches the server itself
+    os.execv(sys.executable, command)  # noqa: S606 - our own module, arguments from validated settings
 
 
 async def _collect(chosen: Settings) -> None:

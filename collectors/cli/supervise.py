@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import time
@@ -79,10 +80,10 @@ def _look_after(child: Child) -> None:
 def _stop(children: Sequence[Child]) -> None:
     running = [c.process for c in children if c.process and c.process.poll() is None]
     for process in running:
-        process.terminate()
+        os.killpg(process.pid, signal.SIGTERM)
     deadline = time.monotonic() + STOP_S
     for process in running:
         try:
             process.wait(max(0.1, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)
