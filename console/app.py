@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 
 import streamlit as st
 
@@ -26,6 +27,8 @@ SCREENS: tuple[tuple[str, str, str, Callable[[Desk, Tick], None]], ...] = (
     ("Runbooks", "runbooks", ":material/menu_book:", runbooks.show),
     ("Sources", "sources", ":material/sensors:", sources.show),
 )
+# A file of our own: a named icon would be fetched from a font server on the internet.
+ICON = Path(__file__).with_name("icon.svg")
 BRAND = (
     '<div class="m-brand"><div class="m-mark" aria-hidden="true"><i></i><i></i><i></i></div>'
     "<div><b>mangaops</b><span>MangaAssist serving</span></div></div>"
@@ -34,7 +37,7 @@ BRAND = (
 
 def main() -> None:
     """Draw the page that the URL names."""
-    st.set_page_config("mangaops", ":material/monitor_heart:", layout="wide", initial_sidebar_state="auto")
+    st.set_page_config("mangaops", ICON.read_text(encoding="utf-8"), layout="wide", initial_sidebar_state="auto")
     draw(theme.css())
     try:
         settings = load_settings()

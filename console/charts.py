@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from html import escape
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -87,13 +88,21 @@ def timeline(bars: Sequence[Bar], rows: Sequence[str], frame: Frame, marks: Sequ
                 if state in colours
                 else {"pattern": hatch, "line": {"width": 0}},
                 width=0.62,
-                hovertext=[b.text for b in own],
+                hovertext=[escape(b.text, quote=False) for b in own],
                 hovertemplate="%{hovertext}<extra></extra>",
             )
         )
-    _decorate(figure, [m for m in marks if m.until is None], frame, p)
+    changed = [m for m in marks if m.until is None]
+    _decorate(figure, changed, frame, p, above=True)
     _finish(figure, frame, p, height=96 + 28 * max(1, len(rows)))
-    figure.update_layout(barmode="overlay", hovermode="closest")
+    top = 34 + 15 * min(len(changed), STAGGERED)
+    figure.update_layout(
+        barmode="overlay",
+        hovermode="closest",
+        height=64 + top + 28 * max(1, len(rows)),
+        margin={"t": top},
+        legend={"yref": "container", "y": 1, "yanchor": "top"},
+    )
     figure.update_xaxes(type="date")
     figure.update_yaxes(
         tickmode="linear",
@@ -185,10 +194,12 @@ def _lonely(y: np.ndarray) -> bool:
     return bool((~gap[1:-1] & gap[:-2] & gap[2:]).any())
 
 
-def _decorate(figure: go.Figure, marks: Sequence[Mark], frame: Frame, p: Palette) -> None:
+def _decorate(
+    figure: go.Figure, marks: Sequence[Mark], frame: Frame, p: Palette, *, above: bool = False
+) -> None:
     for i, m in enumerate(marks):
         if m.until is None:
-            _change(figure, m, frame, p, i % STAGGERED)
+            _change(figure, m, frame, p, 15 * (i % STAGGERED), above=above)
         else:
             figure.add_vrect(
                 _local(max(m.at, frame.since), frame),
@@ -208,7 +219,7 @@ def _decorate(figure: go.Figure, marks: Sequence[Mark], frame: Frame, p: Palette
                 mode="markers",
                 name="alert fires",
                 marker={"symbol": "diamond", "size": 8, "color": p.bad},
-                text=[m.text for m in fired],
+                text=[escape(m.text, quote=False) for m in fired],
                 hovertemplate="%{text}<extra></extra>",
             )
         )
@@ -217,7 +228,7 @@ def _decorate(figure: go.Figure, marks: Sequence[Mark], frame: Frame, p: Palette
         )
 
 
-def _change(figure: go.Figure, m: Mark, frame: Frame, p: Palette, level: int) -> None:
+def _change(figure: go.Figure, m: Mark, frame: Frame, p: Palette, lift: int, *, above: bool) -> None:
     at = _local(m.at, frame)
     figure.add_shape(
         type="line",
@@ -233,12 +244,12 @@ def _change(figure: go.Figure, m: Mark, frame: Frame, p: Palette, level: int) ->
         x=at,
         y=1,
         yref="paper",
-        text=m.text.replace("<", "&lt;"),
+        text=escape(m.text, quote=False),
         showarrow=False,
         xanchor="right" if late else "left",
-        yanchor="top",
+        yanchor="bottom" if above else "top",
         xshift=-4 if late else 4,
-        yshift=-15 * level,
+        yshift=lift if above else -lift,
         bgcolor=p.surface,
         borderpad=1,
         opacity=0.92,

@@ -70,7 +70,7 @@ def table(head: Sequence[tuple[str, str]], rows: Iterable[Sequence[object]], lea
         tag(
             "tr",
             *(tag("td", v, cls=cls) for v, (_, cls) in zip(row, head, strict=True)),
-            cls="m-lead" if i == lead else "",
+            cls="m-worst" if i == lead else "",
         )
         for i, row in enumerate(rows)
     ]

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from collectors.model import EventFact, Judgement, RequestFact
+from collectors.store.dialect import AT
 from collectors.store.series import Reader
-from collectors.store.sql import AT
 from collectors.store.tables import TABLES, facts
 from console.views.facts import STAGES, Change, Origin, Pulse, Slice
 
@@ -115,7 +115,7 @@ def candidates(
 def adapters(reader: Reader, since: datetime, until: datetime) -> list[str]:
     """The adapters that answered."""
     where = f"adapter IS NOT NULL AND {_within(reader, since, until)}"
-    sql = f"SELECT DISTINCT adapter FROM {{requests}} WHERE {where} ORDER BY 1"  # noqa: S608 - own columns
+    sql = f"SELECT DISTINCT adapter FROM {{requests}} WHERE {where} ORDER BY 1"
     return [r["adapter"] for r in _rows(reader, sql, since, until)]
 
 

@@ -53,7 +53,7 @@ def _standing(desk: Desk, only: str | None, frame: Frame, scale: float) -> None:
     shown = alerts.ordered(j for j in judged if only in {None, j.name})
     at = f"judged {clock(judged[0].at, frame, both=False)}" if judged else "not judged in the last hour"
     scaled = words.clock_scale(scale) if scale != 1 else ""
-    src = markup.source("", at, f"{len(shown)} alerts", scaled)
+    src = markup.source("", at, words.counted(len(shown), "alert"), scaled)
     by_name = {r.name: r for r in desk.rules}
     head = [("State", ""), ("Alert", ""), ("Value", "r"), ("Limit", "r"), ("Active since", ""), ("", "r")]
     rows = [panels.alert_row(j, by_name.get(j.name), frame) for j in shown]

@@ -39,7 +39,7 @@ def show(desk: Desk, tick: Tick) -> None:
         key="q",
         bind="query-params",
         on_change=_forget,
-        placeholder="req-e81c31b3dc804b4b, s1-140, 07:23 or 16:23 JST",
+        placeholder="req-…, s1-140 or 07:23",
     ).strip()
     named = [EVERY, *answered(services.adapters(desk, frame.since, frame.now), [])]
     adapter = middle.selectbox("Adapter", named, key="adapter", bind="query-params")

@@ -74,7 +74,7 @@ def condition(rule: Rule, scale: float) -> str:
     limit = (
         words.amount(rule.threshold, rule.source.unit)
         if rule.baseline is None
-        else f"{rule.baseline.factor:g} times its usual value over {words.window(rule.baseline.window, scale)}"
+        else f"{rule.baseline.factor:g} times its usual over {words.window(rule.baseline.window, scale)}"
     )
     parts = [f"{rule.reading} {rule.op} {limit}", f"over {words.window(rule.window, scale)}"]
     if rule.also_window:

@@ -120,10 +120,22 @@ def span(low: float | None, high: float | None, unit: str) -> str:
     return f"{figure if gap and last.endswith(f' {named}') else first} to {last}"
 
 
+def counted(n: int, noun: str) -> str:
+    """A count with its noun: "1 alert", "2 alerts"."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
 def title(name: str) -> str:
     """A rule's or reading's name for people who did not write it."""
+    if name in _READINGS:
+        return _READINGS[name]
     text = " ".join(_SPELLED.get(word, word) for word in name.split("_"))
     return text[:1].upper() + text[1:]
 
 
+_READINGS = {
+    "kv_usage_ratio": "KV cache in use",
+    "prefix_hit_ratio": "Prefix-cache hit rate",
+    "tokens_per_running_s": "Tokens a second, each running request",
+}
 _SPELLED = {"kv": "KV", "ttft": "TTFT", "oom": "OOM", "slo": "SLO", "gpu": "GPU", "per": "a", "s": "second"}
