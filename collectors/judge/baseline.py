@@ -4,21 +4,29 @@ The usual value of a group is the lower quartile of its earlier values, one a wi
 push latency up, so the lower quartile still speaks of health after a day with much trouble. A new
 version without a past of its own takes its predecessor's. And what slows every group by the same
 factor is not the group's regression: the threshold is raised by the slow-down that the others share.
+
+A threshold is a function of the bins in the REACH before its instant and of nothing else, so it is the same
+in one long grid, in many short ones, and after a restart.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from operator import itemgetter
 from statistics import median, quantiles
 
-from collectors.judge.rules import Rule
-from collectors.signals.changes import family
+from collectors.judge.rules import Baseline, Rule
+from collectors.signals.changes import family, release
 from collectors.signals.points import Grid, Point
 
 MIN_BINS = 3  # fewer earlier windows say nothing about what is usual
+REACH = 2  # baseline windows that are looked back over: one of values, one more to tell the new from the old
 EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+
+Bins = Sequence[tuple[datetime, float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +44,7 @@ def missing_bins(rule: Rule, history: History, grid: Grid) -> Grid | None:
     """
     if rule.baseline is None:
         return None
-    oldest = grid.start - rule.baseline.window - rule.window
+    oldest = grid.start - REACH * rule.baseline.window - rule.window
     first = _aligned(max(oldest, history.until or oldest), rule.window) + rule.window
     last = _aligned(grid.end, rule.window)
     if last < first:
@@ -46,7 +54,8 @@ def missing_bins(rule: Rule, history: History, grid: Grid) -> Grid | None:
 
 def extended(rule: Rule, history: History, bins: Grid, points: Sequence[Point]) -> History:
     """The history with these windows' values, and without those that no baseline reaches any more."""
-    forget = bins.end - 2 * (rule.baseline.window if rule.baseline else rule.window)
+    # from the first new bin, not the last: a long grid still asks what was usual at its beginning
+    forget = bins.start - REACH * (rule.baseline.window if rule.baseline else rule.window) - 2 * rule.window
     found: dict[str, list[tuple[datetime, float]]] = {
         g: [b for b in old if b[0] > forget] for g, old in history.bins.items()
     }
@@ -73,14 +82,18 @@ def thresholds(
 
 
 def _at_instant(rule: Rule, history: History, at: datetime, here: Sequence[Point]) -> list[float | None]:
-    assert rule.baseline is not None  # noqa: S101 - thresholds() has looked
-    usual = {p.group[0]: _usual(rule, history, p.group[0], at) for p in here}
+    base = rule.baseline
+    assert base is not None  # noqa: S101 - thresholds() has looked
+    newest = at - rule.window
+    reached = {g: _between(bins, newest - REACH * base.window, newest) for g, bins in history.bins.items()}
+    past = {g: bins for g, bins in reached.items() if bins}
+    usual = {p.group[0]: _usual(base, past, p.group[0], newest) for p in here}
     ratio = {
         p.group[0]: p.value / u
         for p in here
         if (u := usual[p.group[0]]) and p.value is not None and p.count >= rule.min_traffic
     }
-    return [_threshold(rule.baseline.factor, usual[p.group[0]], _shared(p.group[0], ratio)) for p in here]
+    return [_threshold(base.factor, usual[p.group[0]], _shared(p.group[0], ratio)) for p in here]
 
 
 def _threshold(factor: float, usual: float | None, shared: float) -> float | None:
@@ -92,39 +105,34 @@ def _shared(name: str, ratio: Mapping[str, float]) -> float:
     return max(1.0, median(others)) if others else 1.0
 
 
-def _usual(rule: Rule, history: History, name: str, at: datetime) -> float | None:
-    own = _values(rule, history.bins.get(name, ()), at)
-    before = _predecessor(history, name)
-    inherited = _values(rule, history.bins[before], at) if before else []
-    if len(inherited) >= MIN_BINS and _new(rule, history, name, at):
-        return _lower_quartile(inherited)
-    return _lower_quartile(own) if len(own) >= MIN_BINS else None
+def _usual(base: Baseline, past: Mapping[str, Bins], name: str, newest: datetime) -> float | None:
+    before = _predecessor(past, name) if _new(base, past, name, newest) else None
+    for who in (before, name):
+        values = [v for _, v in _between(past.get(who or "", ()), newest - base.window, newest)]
+        if who is not None and len(values) >= MIN_BINS:
+            return quantiles(values, n=4, method="inclusive")[0]
+    return None
 
 
-def _new(rule: Rule, history: History, name: str, at: datetime) -> bool:
-    """A version is new until a whole baseline window has passed since its first sight."""
-    first = history.bins.get(name, ())[:1]
-    return rule.baseline is not None and (not first or at - first[0][0] < rule.baseline.window)
+def _new(base: Baseline, past: Mapping[str, Bins], name: str, newest: datetime) -> bool:
+    """A version is new until a whole baseline window has passed since its first bin."""
+    return name not in past or newest - past[name][0][0] < base.window
 
 
-def _predecessor(history: History, name: str) -> str | None:
-    first = history.bins[name][0][0] if name in history.bins else None
+def _predecessor(past: Mapping[str, Bins], name: str) -> str | None:
+    """The version of its family that came last before it."""
+    first = past[name][0][0] if name in past else None
     earlier = [
-        (bins[0][0], other)
-        for other, bins in history.bins.items()
+        (bins[0][0], release(other), other)
+        for other, bins in past.items()
         if other != name and family(other) == family(name) and (first is None or bins[0][0] < first)
     ]
-    return max(earlier)[1] if earlier else None
+    return max(earlier)[2] if earlier else None
 
 
-def _values(rule: Rule, bins: Sequence[tuple[datetime, float]], at: datetime) -> list[float]:
-    assert rule.baseline is not None  # noqa: S101
-    oldest, newest = at - rule.baseline.window - rule.window, at - rule.window
-    return [value for end, value in bins if oldest < end <= newest]
-
-
-def _lower_quartile(values: Sequence[float]) -> float:
-    return quantiles(values, n=4, method="inclusive")[0]
+def _between(bins: Bins, after: datetime, upto: datetime) -> Bins:
+    """Those that ended in (after, upto]."""
+    return bins[bisect_right(bins, after, key=itemgetter(0)) : bisect_right(bins, upto, key=itemgetter(0))]
 
 
 def _aligned(at: datetime, step: timedelta) -> datetime:

@@ -31,10 +31,20 @@ def family(name: str) -> str:
     return _VERSION.sub("", name)
 
 
+def release(name: str) -> tuple[int, ...]:
+    """The numbers of a versioned name, so that v10 comes after v9; without a version, none."""
+    found = _VERSION.search(name)
+    return tuple(int(n) for n in re.findall(r"\d+", found[0])) if found else ()
+
+
 def predecessor(column: str, value: str, last: Mapping[tuple[str, str], datetime]) -> str | None:
     """The version of the same family seen most recently before; None where there is none."""
-    rivals = [(at, v) for (c, v), at in last.items() if c == column and v != value and family(v) == family(value)]
-    return max(rivals)[1] if rivals else None
+    rivals = [
+        (at, release(v), v)
+        for (c, v), at in last.items()
+        if c == column and v != value and family(v) == family(value)
+    ]
+    return max(rivals)[2] if rivals else None
 
 
 def changes(
