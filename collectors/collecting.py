@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import asyncio
 
 # Judging looks back at hours, not at a month: a small bound keeps the collector small beside the engine.
-KEEPER_MEMORY = "256MB"
+KEEPER_MEMORY = "128MB"
 GAP_INTERVALS = 3  # so many missed scrapes make a gap, however rarely one scrapes
 
 
