@@ -11,9 +11,9 @@ import httpx
 
 from collectors.settings import Settings
 from collectors.sources.engine import EngineState, ScrapeLimits, Target, scrape
+from collectors.store.dialect import AT
 from collectors.store.duckdb import DuckReader
 from collectors.store.errors import StoreError
-from collectors.store.sql import AT
 from collectors.store.tables import TABLES
 
 State = Literal["ok", "warning", "fault"]
@@ -52,7 +52,9 @@ async def check_engines(settings: Settings, now: datetime) -> list[Finding]:
     if not targets:
         return [Finding("engines", "ok", "none configured", "")]
     async with httpx.AsyncClient() as client:
-        _, batch = await scrape(EngineState(), targets, client, ScrapeLimits(timeout=settings.scrape_timeout), now)
+        _, batch = await scrape(
+            EngineState(), targets, client, ScrapeLimits(timeout=settings.scrape_timeout), now
+        )
     broken = {p.subject: p for p in batch.problems}
     up = {f.replica: f.value for f in batch.metrics if f.metric == "up"}
     return [
@@ -85,7 +87,10 @@ def _spans(reader: DuckReader, now: datetime) -> Finding:
         "SELECT count(*) AS n, count(decode_ms) AS joined FROM {requests} WHERE http_status < 400 AND",
     )
     return _share(
-        "join requests ↔ engine spans", row["joined"], row["n"], "Check that vLLM sends spans (--otlp-traces-endpoint)"
+        "join requests ↔ engine spans",
+        row["joined"],
+        row["n"],
+        "Check that vLLM sends spans (--otlp-traces-endpoint)",
     )
 
 
@@ -102,12 +107,18 @@ def _share(check: str, part: int, whole: int, remedy: str) -> Finding:
     if not whole:
         return Finding(check, "warning", "nothing in the last 24 hours to compare", "")
     what = f"{part:,} of {whole:,} in the last 24 hours ({min(1.0, part / whole):.1%})"
-    return Finding(check, "ok", what) if part >= ENOUGH_JOINED * whole else Finding(check, "warning", what, remedy)
+    return (
+        Finding(check, "ok", what)
+        if part >= ENOUGH_JOINED * whole
+        else Finding(check, "warning", what, remedy)
+    )
 
 
 def _last_day(reader: DuckReader, now: datetime, sql: str) -> dict[str, int]:
     since = now - JOIN_SPAN
-    row: dict[str, int] = reader.query(f"{sql} {AT} > {reader.dialect.instant(since)}", since=since).to_pylist()[0]
+    row: dict[str, int] = reader.query(
+        f"{sql} {AT} > {reader.dialect.instant(since)}", since=since
+    ).to_pylist()[0]
     return row
 
 

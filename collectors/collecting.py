@@ -33,7 +33,9 @@ GAP_INTERVALS = 3  # so many missed scrapes make a gap, however rarely one scrap
 
 
 @asynccontextmanager
-async def build_loop(settings: Settings, book: Book, clock: Clock, stop: asyncio.Event) -> AsyncIterator[Loop]:
+async def build_loop(
+    settings: Settings, book: Book, clock: Clock, stop: asyncio.Event
+) -> AsyncIterator[Loop]:
     """The loop over the settings' sources. Raises RecordingError and StoreError before anything starts."""
     reader = DuckReader(settings.store, KEEPER_MEMORY)
     tape = load(settings.recording) if settings.recording and not settings.engines else None

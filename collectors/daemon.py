@@ -61,7 +61,7 @@ async def _polling(loop: Loop, source: Source) -> None:
         began = loop.clock()
         try:
             batch = await source.poll(began)
-        except Exception as error:  # noqa: BLE001 - whatever a source does, the collector lives on and says so
+        except Exception as error:
             log.exception("source %s broke", source.name)
             remedy = "See the collector's log; the source is polled again"
             batch = Batch(problems=(Problem(began, source.name, source.name, repr(error)[:200], remedy),))

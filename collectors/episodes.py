@@ -34,7 +34,7 @@ class Episode:
 
 
 def episodes(transitions: Iterable[Transition]) -> list[Episode]:
-    """Episodes in the order of their beginning. A change between alert and no data ends one and begins the next."""
+    """Episodes in the order of their beginning; going to or from no data ends one and begins the next."""
     lasting: dict[tuple[str, str], Episode] = {}
     done: list[Episode] = []
     for t in transitions:

@@ -14,7 +14,14 @@ from collectors.store.series import Reader, series
 
 __all__ = ["Around", "Explanation", "explain", "find_requests"]
 
-AROUND = ("queue_depth", "running", "kv_usage_ratio", "prefix_hit_ratio", "preemptions_per_s", "tokens_per_running_s")
+AROUND = (
+    "queue_depth",
+    "running",
+    "kv_usage_ratio",
+    "prefix_hit_ratio",
+    "preemptions_per_s",
+    "tokens_per_running_s",
+)
 EVENT_KINDS = ("first_seen", "engine_restart", "telemetry_gap", "alert")
 EVENT_SPAN = timedelta(minutes=15)
 INSTANTS = 24  # looks at the engine while the request ran

@@ -55,7 +55,7 @@ class Turn:
 
 
 def judge(reader: Reader, book: Book, memory: Memory, grid: Grid) -> Turn:
-    """Judge every rule at every instant of the grid, and every SLO at its own, wider step. Raises StoreError."""
+    """Judge every rule at every instant, and every SLO at its own, wider step. Raises StoreError."""
     turn = Turn(memory)
     with reader.snapshot():
         for rule in book.rules:
@@ -138,7 +138,9 @@ def _group_turn(
     changed = transitions(before, judged)
     known = key in memory.alerts
     events = tuple(
-        EventFact(at, ALERT, subject, "judge", old, new) for at, old, new in changed if known or _matters(old, new)
+        EventFact(at, ALERT, subject, "judge", old, new)
+        for at, old, new in changed
+        if known or _matters(old, new)
     )
     rows = tuple(_row(book, rule, name, j) for j in judged)
     return Turn(replace(memory, alerts={**memory.alerts, key: judged[-1].alert}, seen=seen), rows, events)

@@ -40,7 +40,13 @@ class Keeper:
     """
 
     def __init__(
-        self, settings: Settings, book: Book, writer: DeltaWriter, reader: Reader, name: str, judge_from: datetime | None = None
+        self,
+        settings: Settings,
+        book: Book,
+        writer: DeltaWriter,
+        reader: Reader,
+        name: str,
+        judge_from: datetime | None = None,
     ) -> None:
         self._settings, self._book, self._name = settings, book, name
         self._writer, self._reader = writer, reader

@@ -37,7 +37,9 @@ def replay(
         _store(writer, tape, number, batch, changed)
         if not _judged(writer, tape, book, number):
             memory = restore_memory(reader, book, begin) if memory is None else memory
-            memory = _judge(writer, reader, book, memory, tape, number, Grid(begin + STEP, STEP, (end - begin) // STEP))
+            memory = _judge(
+                writer, reader, book, memory, tape, number, Grid(begin + STEP, STEP, (end - begin) // STEP)
+            )
         progress(end)
 
 
@@ -45,8 +47,9 @@ def timeline(reader: Reader, book: Book, since: datetime, until: datetime) -> li
     """Every change of an alert's state in (since, until], from the judgements as they were stored."""
     d = reader.dialect
     rows = reader.query(
-        'SELECT name, component, state, "at" FROM {judgements} WHERE subject = \'rule\' '  # noqa: S608
-        f'AND clock_scale = {book.clock_scale!r} AND "at" > {d.instant(since)} AND "at" <= {d.instant(until)} '
+        "SELECT name, component, state, \"at\" FROM {judgements} WHERE subject = 'rule' "  # noqa: S608
+        f"AND clock_scale = {book.clock_scale!r} "
+        f'AND "at" > {d.instant(since)} AND "at" <= {d.instant(until)} '
         'ORDER BY "at", name, component',
         since=since,
         until=until,

@@ -8,15 +8,17 @@ from datetime import UTC, datetime, timedelta
 from collectors.judge.alerts import Alert
 from collectors.judging import FORGET_GROUP, Book, Key, Memory
 from collectors.signals.changes import VERSIONED, Seen
+from collectors.store.dialect import AT
 from collectors.store.series import Reader
-from collectors.store.sql import AT
 
 
 def restore_memory(reader: Reader, book: Book, before: datetime) -> Memory:
     """Alert states and last sights as of an instant, from the judgements of the same clock scale."""
     since = before - FORGET_GROUP
     d = reader.dialect
-    where = f"{AT} > {d.instant(since)} AND {AT} <= {d.instant(before)} AND clock_scale = {book.clock_scale!r}"
+    where = (
+        f"{AT} > {d.instant(since)} AND {AT} <= {d.instant(before)} AND clock_scale = {book.clock_scale!r}"
+    )
     rows = reader.query(
         "SELECT name, component, max(CASE WHEN value IS NOT NULL THEN "  # noqa: S608
         f"{AT} END) AS seen, max({AT}) AS newest, {d.latest.format('state', AT)} AS state "
@@ -25,7 +27,9 @@ def restore_memory(reader: Reader, book: Book, before: datetime) -> Memory:
         until=before,
     ).to_pylist()
     by = {rule.name: rule.source.by for rule in book.rules}
-    known = [(row, (row["name"], group_of(by[row["name"]], row["component"]))) for row in rows if row["name"] in by]
+    known = [
+        (row, (row["name"], group_of(by[row["name"]], row["component"]))) for row in rows if row["name"] in by
+    ]
     alerts = {key: _alert(reader, row) for row, key in known}
     seen: dict[Key, datetime] = {key: row["seen"].astimezone(UTC) for row, key in known if row["seen"]}
     return Memory(alerts, seen)
@@ -65,7 +69,11 @@ def group_of(by: Sequence[str], text: str) -> tuple[str, ...]:
     """A component such as "adapter=a, replica=r" back as the group ("a", "r")."""
     values, rest = [], text
     for name, after in zip(by, [*by[1:], None], strict=True):
-        value, _, rest = rest.removeprefix(f"{name}=").partition(f", {after}=") if after else (rest[len(name) + 1 :], "", "")
+        value, _, rest = (
+            rest.removeprefix(f"{name}=").partition(f", {after}=")
+            if after
+            else (rest[len(name) + 1 :], "", "")
+        )
         values.append(value)
         rest = f"{after}={rest}" if after else ""
     return tuple(values)
@@ -76,7 +84,7 @@ def _alert(reader: Reader, row: dict[str, object]) -> Alert:
     newest = row["newest"]
     assert isinstance(newest, datetime)  # noqa: S101 - max() of a group that has rows
     found = reader.query(
-        "SELECT state, active_at, fired_at, kept_since FROM {judgements} WHERE subject = 'rule' "
+        "SELECT state, active_at, fired_at, kept_since FROM {judgements} WHERE subject = 'rule' "  # noqa: S608
         f"AND name = {d.literal(str(row['name']))} AND component = {d.literal(str(row['component']))} "
         f"AND {AT} = {d.instant(newest)}",
         since=newest - timedelta(seconds=1),

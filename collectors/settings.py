@@ -34,17 +34,29 @@ class Settings(Strict):
     """Everything an operator may set. Durations such as 5s, 2m, 30d."""
 
     store: str = Field(default=".mangaops/store", description="root of the tables: a folder or an s3:// URL")
-    engines: tuple[HttpUrl, ...] = Field(default=(), description="vLLM replicas to scrape, such as http://127.0.0.1:8000")
-    recording: Path | None = Field(default=None, description="a recording to play as if live; only without engines")
+    engines: tuple[HttpUrl, ...] = Field(
+        default=(), description="vLLM replicas to scrape, such as http://127.0.0.1:8000"
+    )
+    recording: Path | None = Field(
+        default=None, description="a recording to play as if live; only without engines"
+    )
     scrape_interval: Duration = Field(default=timedelta(seconds=5), description="time between scrapes")
-    scrape_timeout: Duration = Field(default=timedelta(seconds=3), description="after which a replica is left alone")
-    flush_interval: Duration = Field(default=timedelta(seconds=5), description="time between commits to the store")
+    scrape_timeout: Duration = Field(
+        default=timedelta(seconds=3), description="after which a replica is left alone"
+    )
+    flush_interval: Duration = Field(
+        default=timedelta(seconds=5), description="time between commits to the store"
+    )
     judge_interval: Duration = Field(default=timedelta(seconds=15), description="time between judgements")
     slo_interval: Duration = Field(default=timedelta(minutes=1), description="time between SLO verdicts")
     upkeep_interval: Duration = Field(default=timedelta(minutes=5), description="time between compactions")
     retention_days: int = Field(default=35, ge=1, le=3650, description="days of facts that are kept")
-    clock_scale: float = Field(default=1.0, ge=1.0, le=1000.0, description="divides every window and for; drills only")
-    max_buffered_facts: int = Field(default=500_000, ge=1000, description="facts held while the store cannot be written")
+    clock_scale: float = Field(
+        default=1.0, ge=1.0, le=1000.0, description="divides every window and for; drills only"
+    )
+    max_buffered_facts: int = Field(
+        default=500_000, ge=1000, description="facts held while the store cannot be written"
+    )
     rules: Path = Field(default=RULES, description="alert rules")
     slos: Path = Field(default=SLOS, description="SLOs")
     host: str = Field(default="127.0.0.1", description="address the console listens on")
@@ -54,7 +66,9 @@ class Settings(Strict):
 
 
 def load_settings(
-    path: Path | None = None, environment: Mapping[str, str] | None = None, flags: Mapping[str, Any] | None = None
+    path: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    flags: Mapping[str, Any] | None = None,
 ) -> Settings:
     """Settings from defaults, file, environment and flags, the later winning. Raises ConfigError."""
     file = path or Path(FILE)
@@ -71,6 +85,8 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     unknown = sorted(k for k in known if k not in Settings.model_fields)
     if unknown:
         keys = ", ".join(PREFIX + k.upper() for k in unknown)
-        raise ConfigError("environment", [f"{keys}: no setting of that name. Unset it or correct its spelling"])
+        raise ConfigError(
+            "environment", [f"{keys}: no setting of that name. Unset it or correct its spelling"]
+        )
     lists = {"engines"}
     return {k: v.replace(",", " ").split() if k in lists else v for k, v in known.items()}

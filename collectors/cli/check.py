@@ -42,7 +42,9 @@ def rules_check(
         print_json({"ok": True, "rules": [r.name for r in book.rules], "slos": [s.name for s in book.slos]})
         return
     pages = len(runbook_pages())
-    out.print(f"{len(book.rules)} rules and {len(book.slos)} SLOs are sound; {pages} runbook pages", highlight=False)
+    out.print(
+        f"{len(book.rules)} rules and {len(book.slos)} SLOs are sound; {pages} runbook pages", highlight=False
+    )
 
 
 def doctor(
@@ -62,9 +64,13 @@ def doctor(
         *asyncio.run(check_engines(chosen, now)),
     ]
     if json:
-        print_json([{"check": f.check, "state": f.state, "what": f.what, "remedy": f.remedy} for f in findings])
+        print_json(
+            [{"check": f.check, "state": f.state, "what": f.what, "remedy": f.remedy} for f in findings]
+        )
     else:
-        rows = [(f.check, f"[{_STYLE[f.state]}]{f.state}[/]", escape(f.what), escape(f.remedy)) for f in findings]
+        rows = [
+            (f.check, f"[{_STYLE[f.state]}]{f.state}[/]", escape(f.what), escape(f.remedy)) for f in findings
+        ]
         print_table("Doctor", ("check", "state", "what", "remedy"), rows)
     sys.exit(NO if any(f.state == "fault" for f in findings) else 0)
 

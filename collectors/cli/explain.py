@@ -32,7 +32,9 @@ def explain(
     reader = wiring.reader(chosen.store, chosen.duckdb_memory)
     found = find_requests(reader, wanted)
     if not found:
-        complain(f"{wanted}: no request, trace or session of that id in {chosen.store}. Check the id and --store")
+        complain(
+            f"{wanted}: no request, trace or session of that id in {chosen.store}. Check the id and --store"
+        )
         sys.exit(NO)
     slowest = max(found, key=lambda r: r.e2e_ms or 0.0)
     answer = explain_request(reader, slowest)
@@ -46,7 +48,13 @@ def explain(
 
 def _print_turns(found: list[RequestFact], slowest: RequestFact) -> None:
     rows = [
-        (instant(r.at), str(r.turn or ""), escape(r.request_id), number(r.ttft_ms, "ms"), number(r.e2e_ms, "ms"))
+        (
+            instant(r.at),
+            str(r.turn or ""),
+            escape(r.request_id),
+            number(r.ttft_ms, "ms"),
+            number(r.e2e_ms, "ms"),
+        )
         for r in found[:MAX_TURNS]
     ]
     note = f"{len(found)} requests; explained below: {slowest.request_id}, the slowest"
@@ -64,19 +72,27 @@ def _print(a: Explanation) -> None:
         "prompt version": r.prompt_version,
         "replica": r.replica,
         "intent, locale": f"{r.intent}, {r.locale}",
-        "tokens": f"{_count(r.prompt_tokens)} in ({_count(r.cached_tokens)} cached), {_count(r.output_tokens)} out",
+        "tokens": _tokens(r),
         "trace": r.trace_id,
     }
-    out.print("  ".join(f"[dim]{k}[/] {escape(str(v))}" for k, v in facts.items() if v is not None), highlight=False)
-    peers = f"peers: {a.peers.count} requests ({a.peers.description})" + ("" if a.peers.enough else ", too few to compare")
+    out.print(
+        "  ".join(f"[dim]{k}[/] {escape(str(v))}" for k, v in facts.items() if v is not None), highlight=False
+    )
+    peers = f"peers: {a.peers.count} requests ({a.peers.description})" + (
+        "" if a.peers.enough else ", too few to compare"
+    )
     columns = ("stage", "took", "peers' P50", "peers' P95", "beyond P50", "")
     print_table("Stages", columns, [_stage_row(s, a.leading, r.e2e_ms) for s in a.stages], escape(peers))
     print_table(
-        "The engine meanwhile", ("reading", "lowest", "highest", "no data"), [_around_row(x) for x in a.around]
+        "The engine meanwhile",
+        ("reading", "lowest", "highest", "no data"),
+        [_around_row(x) for x in a.around],
     )
     notable = [e for e in a.events if e.kind != "alert" or "firing" in (e.before, e.after)][:MAX_EVENTS]
     if notable:
-        rows = [(instant(e.at), e.kind, escape(e.subject), escape(_change(e.before, e.after))) for e in notable]
+        rows = [
+            (instant(e.at), e.kind, escape(e.subject), escape(_change(e.before, e.after))) for e in notable
+        ]
         print_table("Events in the 15 minutes before", ("at (UTC)", "kind", "subject", "change"), rows)
 
 
@@ -94,6 +110,11 @@ def _around_row(x: Around) -> tuple[str, ...]:
 
 def _change(before: str | None, after: str | None) -> str:
     return f"{before} → {after}" if before else (after or "")
+
+
+def _tokens(r: RequestFact) -> str:
+    cached = f"{_count(r.cached_tokens)} cached"
+    return f"{_count(r.prompt_tokens)} in ({cached}), {_count(r.output_tokens)} out"
 
 
 def _count(tokens: int | None) -> str:

@@ -22,7 +22,9 @@ from collectors.store.series import Reader, series
 Store = Annotated[str | None, typer.Option(help="Root of the tables.")]
 At = Annotated[
     str | None,
-    typer.Option(help="Instant: 2026-11-21T07:22:30Z, Unix seconds, -10m (before now), +70s (after the first fact)."),
+    typer.Option(
+        help="Instant: 2026-11-21T07:22:30Z, Unix seconds, -10m (before now), +70s (after the first fact)."
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Config = Annotated[Path | None, typer.Option(help="mangaops.yaml to read.")]
@@ -32,7 +34,8 @@ def slo(
     store: Store = None,
     at: At = None,
     clock_scale: Annotated[
-        float | None, typer.Option(min=1, help="Divides every window; by default what the store was judged with.")
+        float | None,
+        typer.Option(min=1, help="Divides every window; by default what the store was judged with."),
     ] = None,
     json: Json = False,
     config: Config = None,
@@ -63,7 +66,9 @@ def readings(
         chosen = wiring.settings(config, {"store": store})
         reader = wiring.reader(chosen.store, chosen.duckdb_memory)
         moment = _instant(reader, at)
-        rows = [{**row, "at": moment, "values": _values(reader, READINGS[row["name"]], moment)} for row in rows]
+        rows = [
+            {**row, "at": moment, "values": _values(reader, READINGS[row["name"]], moment)} for row in rows
+        ]
     if json:
         print_json(rows)
         return
@@ -104,7 +109,15 @@ def _print_slos(book: Book, found: list[Judgement], at: datetime) -> None:
         interval = "" if j.low is None or j.high is None else f"{j.low:.3%} – {j.high:.3%}"
         why = j.missing or j.component
         rows.append(
-            (slo.title, state(j.state), f"{slo.target:.1%}", kept, interval, _length(slo.window / book.clock_scale), why)
+            (
+                slo.title,
+                state(j.state),
+                f"{slo.target:.1%}",
+                kept,
+                interval,
+                _length(slo.window / book.clock_scale),
+                why,
+            )
         )
     scale = f" · clock ×{book.clock_scale:g}: every window divided by it" if book.clock_scale != 1 else ""
     columns = ("SLO", "verdict", "target", "good requests", "95 % interval", "window", "from")
@@ -125,7 +138,12 @@ def _described(r: Reading) -> dict[str, Any]:
 
 def _values(reader: Reader, reading: Reading, at: datetime) -> list[dict[str, Any]]:
     return [
-        {"component": component(reading.by, p.group), "value": p.value, "count": p.count, "missing": p.missing}
+        {
+            "component": component(reading.by, p.group),
+            "value": p.value,
+            "count": p.count,
+            "missing": p.missing,
+        }
         for p in series(reader, reading, at_instant(at))
     ]
 

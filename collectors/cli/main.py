@@ -17,7 +17,7 @@ from collectors.validation import ConfigError
 app = typer.Typer(
     name="mangaops",
     help="Operations console for a vLLM chat: why it was slow, whether it keeps its promises, what to do.",
-    epilog="Exit codes: 0 done; 1 the answer is no; 2 wrong usage or configuration; 3 store or recording unusable.",
+    epilog="Exit codes: 0 done; 1 the answer is no; 2 usage or settings wrong; 3 store or recording broken.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -55,9 +55,9 @@ def main() -> None:
 
 
 class _WithoutPandas(MetaPathFinder):
-    """Keeps pyarrow from importing pandas, as it does wherever it finds it: a second and 55 MB for nothing here."""
+    """Keeps pyarrow from importing pandas, as it does where it can: a second and 55 MB for nothing here."""
 
-    def find_spec(self, fullname: str, path: object, target: object = None) -> None:
+    def find_spec(self, fullname: str, path: object, target: object = None) -> None:  # noqa: ARG002 - the protocol
         """Every other module is looked for as usual."""
         if fullname == "pandas":
             raise ModuleNotFoundError("the command line does without pandas", name=fullname)

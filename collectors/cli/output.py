@@ -31,9 +31,13 @@ def print_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, default=_plain, ensure_ascii=False, indent=2) + "\n")
 
 
-def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], caption: str | None = None) -> None:
+def print_table(
+    title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], caption: str | None = None
+) -> None:
     """A table; cells may carry rich markup made by us, data in them has to be escaped."""
-    table = Table(title=title, caption=caption, title_justify="left", caption_justify="left", header_style="bold")
+    table = Table(
+        title=title, caption=caption, title_justify="left", caption_justify="left", header_style="bold"
+    )
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:

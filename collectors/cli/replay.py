@@ -26,11 +26,13 @@ SHORT_PENDING_S = 5.0  # a signal that flickers across its threshold; the states
 def replay(
     directory: Annotated[Path, typer.Argument(help="A recording's directory.")],
     store: Annotated[str, typer.Option(help="Root of the tables to load it into.")],
-    clock_scale: Annotated[float, typer.Option(min=1, help="Divides every window and `for` of rules and SLOs.")] = 1,
+    clock_scale: Annotated[
+        float, typer.Option(min=1, help="Divides every window and `for` of rules and SLOs.")
+    ] = 1,
     json: Annotated[bool, typer.Option("--json", help="Print [{alert, component, state, at}].")] = False,
     config: Annotated[Path | None, typer.Option(help="mangaops.yaml to read.")] = None,
 ) -> None:
-    """Load a recording at full speed, judging as its time passes; a killed replay goes on where it stopped."""
+    """Load a recording at full speed, judging as its time passes; a killed one goes on where it stopped."""
     chosen = wiring.settings(config, {"store": store, "clock_scale": clock_scale})
     book, began = wiring.book(chosen), monotonic()
     tape, reader = load(directory), wiring.reader(chosen.store, chosen.duckdb_memory)
@@ -46,13 +48,20 @@ def replay(
     found = timeline(reader, book, first_instant(tape), tape.end + timedelta(seconds=1))
     took = monotonic() - began
     if json:
-        print_json([{"alert": t.alert, "component": t.component, "state": t.state, "at": t.at} for t in found])
+        print_json(
+            [{"alert": t.alert, "component": t.component, "state": t.state, "at": t.at} for t in found]
+        )
     else:
         _print(tape, found, clock_scale, took)
 
 
 def _progress(quiet: bool) -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:.0f} %"), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:.0f} %"),
+        TimeRemainingColumn(),
+    )
     return Progress(*columns, console=err, transient=True, disable=quiet)
 
 
@@ -62,15 +71,24 @@ def _print(tape: Tape, found: list[Transition], clock_scale: float, took: float)
     alerts = [e for e in shown if e.pending_at or e.fired_at]
     silent = [e for e in shown if not (e.pending_at or e.fired_at)]
     columns = ("alert", "component", "pending", "firing", "ended", "got to")
-    print_table(f"Alerts of {tape.name}, {tape.start:%Y-%m-%d}, UTC{scale}", columns, [_episode_row(e) for e in alerts])
+    print_table(
+        f"Alerts of {tape.name}, {tape.start:%Y-%m-%d}, UTC{scale}",
+        columns,
+        [_episode_row(e) for e in alerts],
+    )
     print_table(
         "No data",
         ("alert", "component", "from", "to"),
-        [(e.alert, escape(e.component), time_of_day(e.began), time_of_day(e.ended_at) or LASTING) for e in silent],
+        [
+            (e.alert, escape(e.component), time_of_day(e.began), time_of_day(e.ended_at) or LASTING)
+            for e in silent
+        ],
     )
     hidden = len(episodes(found)) - len(shown)
     if hidden:
-        out.print(f"{hidden} episodes under {SHORT_PENDING_S:g} s that came to nothing are left out; --json has all")
+        out.print(
+            f"{hidden} episodes under {SHORT_PENDING_S:g} s that came to nothing are left out; --json has all"
+        )
     for problem in tape.problems:
         err.print(f"[yellow]problem[/] {escape(f'{problem.subject} {problem.what}. {problem.remedy}')}")
     length = (tape.end - tape.start).total_seconds()

@@ -22,7 +22,9 @@ from collectors.daemon import collect as run_loop
 from collectors.settings import BUNDLED_RECORDING, Settings
 from collectors.validation import ConfigError
 
-Engines = Annotated[list[str] | None, typer.Option("--engine", help="A vLLM replica to scrape; repeat for more.")]
+Engines = Annotated[
+    list[str] | None, typer.Option("--engine", help="A vLLM replica to scrape; repeat for more.")
+]
 Store = Annotated[str | None, typer.Option(help="Root of the tables.")]
 Recording = Annotated[Path | None, typer.Option(help="A recording to play as if live.")]
 ClockScale = Annotated[float | None, typer.Option(min=1, help="Divides every window and `for`; drills only.")]
@@ -68,7 +70,9 @@ def collect(
     """Collect and judge until stopped (Ctrl-C or SIGTERM stores what is held first)."""
     chosen = wiring.settings(config, _flags(engine, store, recording, clock_scale))
     if not chosen.engines and chosen.recording is None:
-        raise ConfigError("settings", ["engines: nothing to collect from. Give --engine URL or --recording DIR"])
+        raise ConfigError(
+            "settings", ["engines: nothing to collect from. Give --engine URL or --recording DIR"]
+        )
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     asyncio.run(_collect(chosen))
@@ -130,14 +134,21 @@ def _refuse_busy_port(chosen: Settings) -> None:
             probe.bind((chosen.host, chosen.port))
         except OSError as error:
             remedy = "Stop what listens there or choose another with --port"
-            raise ConfigError("settings", [f"port: {chosen.host}:{chosen.port}: {error.strerror}. {remedy}"]) from error
+            raise ConfigError(
+                "settings", [f"port: {chosen.host}:{chosen.port}: {error.strerror}. {remedy}"]
+            ) from error
 
 
 def _greet(chosen: Settings) -> None:
-    fed_by = ", ".join(str(e) for e in chosen.engines) or f"the recording {chosen.recording}, played as if live"
+    fed_by = (
+        ", ".join(str(e) for e in chosen.engines) or f"the recording {chosen.recording}, played as if live"
+    )
     out.print(f"[bold]mangaops[/]  console  http://{chosen.host}:{chosen.port}", highlight=False)
     out.print(f"          fed by   {escape(fed_by)}", highlight=False)
     out.print(f"          store    {escape(chosen.store)}", highlight=False)
     if chosen.clock_scale != 1:
-        out.print(f"          clock    ×{chosen.clock_scale:g}: every window and `for` divided by it", highlight=False)
+        out.print(
+            f"          clock    ×{chosen.clock_scale:g}: every window and `for` divided by it",
+            highlight=False,
+        )
     out.print("          Ctrl-C stops both", highlight=False)

@@ -60,7 +60,7 @@ _OFFSET = re.compile(r"^([+-])(\S+)$")
 
 
 def parse_instant(text: str, now: datetime, first: datetime | None) -> datetime:
-    """ISO 8601 (UTC unless it says otherwise), Unix seconds, -10m (before now) or +70s (after the first fact).
+    """ISO 8601 (UTC unless it says otherwise), Unix seconds, -10m (before now), +70s (after the first fact).
 
     Raises ValueError with the forms that are understood.
     """
@@ -73,7 +73,7 @@ def parse_instant(text: str, now: datetime, first: datetime | None) -> datetime:
     try:
         at = datetime.fromisoformat(text)
     except ValueError as error:
-        forms = "Write 2026-11-21T07:22:30Z, Unix seconds, -10m (before now) or +70s (after the store's first fact)"
+        forms = "Write 2026-11-21T07:22:30Z, Unix seconds, -10m (before now) or +70s (after the first fact)"
         raise ValueError(f"{text!r} is no instant. {forms}") from error
     return at if at.tzinfo else at.replace(tzinfo=UTC)
 

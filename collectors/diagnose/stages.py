@@ -76,19 +76,23 @@ def sentence(request: RequestFact, shares: tuple[StageShare, ...], peers: Peers)
     """One sentence that can be pasted into a ticket."""
     name = f"Request {request.request_id}"
     if request.http_status is not None and request.http_status >= 400:  # noqa: PLR2004 - first HTTP error status
-        return f"{name} failed with HTTP {request.http_status} ({request.error_kind}) after {_text(request.e2e_ms)}."
+        status = f"HTTP {request.http_status} ({request.error_kind})"
+        return f"{name} failed with {status} after {_text(request.e2e_ms)}."
     took = f"{name} took {_text(request.e2e_ms)} (first token after {_text(request.ttft_ms)})"
     if all(s.ms is None for s in shares):
         return f"{took}; its stages are unknown, because no engine span was received for it."
     if not peers.enough:
         longest = max(shares, key=lambda s: s.ms or 0.0)
-        return f"{took}, {_text(longest.ms)} of it in {longest.stage}; only {peers.count} peers, too few to compare."
+        most = f"{_text(longest.ms)} of it in {longest.stage}"
+        return f"{took}, {most}; only {peers.count} peers, too few to compare."
     stage = leading(request, shares, peers)
     if stage is None:
         return f"{took}; no stage stands out against its {peers.count} peers."
     usual = _text(stage.peer_p50_ms)
     where = f"{stage.stage} ({MEANING[stage.stage]})"
-    return f"{took}: {_text(stage.ms)} of it in {where}, where its {peers.count:,} peers spend {usual} (median)."
+    return (
+        f"{took}: {_text(stage.ms)} of it in {where}, where its {peers.count:,} peers spend {usual} (median)."
+    )
 
 
 def _share(stage: str, ms: float | None, peers: Peers) -> StageShare:
@@ -100,4 +104,4 @@ def _share(stage: str, ms: float | None, peers: Peers) -> StageShare:
 def _text(ms: float | None) -> str:
     if ms is None:
         return "an unknown time"
-    return f"{ms:,.0f} ms" if ms >= 1 else f"{ms:.3f} ms"  # noqa: PLR2004 - below a millisecond digits matter
+    return f"{ms:,.0f} ms" if ms >= 1 else f"{ms:.3f} ms"

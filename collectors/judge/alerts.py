@@ -46,7 +46,9 @@ class Judged:
     alert: Alert
 
 
-def judge_point(rule: Rule, before: Alert, point: Point, threshold: float | None, also: Point | None = None) -> Judged:
+def judge_point(
+    rule: Rule, before: Alert, point: Point, threshold: float | None, also: Point | None = None
+) -> Judged:
     """One evaluation of one alert at the point's instant.
 
     `also` is the same reading over the rule's second window. Too little traffic counts as no data.

@@ -135,7 +135,12 @@ def histogram_reading(slo: Slo) -> Reading | None:
 def verdict(slo: Slo, requests: Point, histogram: Point | None = None) -> SloVerdict:
     """The verdict at one instant: from requests where their coverage suffices, else from the histogram."""
     coverage = _coverage(requests, histogram)
-    if histogram is not None and histogram.value is not None and coverage is not None and coverage < ENOUGH_COVERAGE:
+    if (
+        histogram is not None
+        and histogram.value is not None
+        and coverage is not None
+        and coverage < ENOUGH_COVERAGE
+    ):
         return _from(slo, histogram, "histogram", _widened(histogram), coverage)
     if requests.value is None:
         return SloVerdict(

@@ -157,8 +157,16 @@ READINGS: dict[str, Reading] = {
         Reading("prefill_mean_ms", "ms", Mean("prefill_s", MS_PER_S), "mean prefill time"),
         Reading("prompt_tokens_mean", "tokens", Mean("request_prompt_tokens"), "mean prompt length"),
         Reading("output_tokens_mean", "tokens", Mean("request_output_tokens"), "mean answer length"),
-        Reading("queue_depth", "requests", Level("requests_waiting", "sum"), "requests waiting, all replicas", MINUTE),
-        Reading("running", "requests", Level("requests_running", "sum"), "requests running, all replicas", MINUTE),
+        Reading(
+            "queue_depth",
+            "requests",
+            Level("requests_waiting", "sum"),
+            "requests waiting, all replicas",
+            MINUTE,
+        ),
+        Reading(
+            "running", "requests", Level("requests_running", "sum"), "requests running, all replicas", MINUTE
+        ),
         Reading(
             "kv_usage_ratio",
             "ratio",
@@ -174,7 +182,12 @@ READINGS: dict[str, Reading] = {
             "prompt tokens found in the prefix cache, of those looked up",
             MINUTE,
         ),
-        Reading("preemptions_per_s", "per s", Rate("preemptions"), "running requests put back for want of KV cache"),
+        Reading(
+            "preemptions_per_s",
+            "per s",
+            Rate("preemptions"),
+            "running requests put back for want of KV cache",
+        ),
         Reading("prompt_tokens_per_s", "tokens/s", Rate("prompt_tokens"), "prompt tokens taken in", MINUTE),
         Reading("generation_tokens_per_s", "tokens/s", Rate("generation_tokens"), "tokens generated", MINUTE),
         Reading(
@@ -185,9 +198,23 @@ READINGS: dict[str, Reading] = {
             MINUTE,
             by=("replica",),
         ),
-        Reading("replica_up", "0 or 1", Level("up", "min"), "whether the last scrape succeeded", MINUTE, ("replica",)),
+        Reading(
+            "replica_up",
+            "0 or 1",
+            Level("up", "min"),
+            "whether the last scrape succeeded",
+            MINUTE,
+            ("replica",),
+        ),
         Reading("scrape_age_s", "s", Age("up"), "time since the last good scrape", 60 * MINUTE, ("replica",)),
-        Reading("scrape_duration_s", "s", Level("scrape_duration_s", "max"), "slowest scrape", MINUTE, ("replica",)),
+        Reading(
+            "scrape_duration_s",
+            "s",
+            Level("scrape_duration_s", "max"),
+            "slowest scrape",
+            MINUTE,
+            ("replica",),
+        ),
         _request_ms("request_ttft_p50_ms", "ttft_ms", 0.50, "P50 time to first token"),
         _request_ms("request_ttft_p95_ms", "ttft_ms", 0.95, "P95 time to first token"),
         _request_ms("request_queue_p50_ms", "queue_ms", 0.50, "P50 queue wait"),
@@ -200,12 +227,21 @@ READINGS: dict[str, Reading] = {
         _request_ms("request_e2e_p95_ms", "e2e_ms", 0.95, "P95 total latency"),
         _request_ms("request_e2e_p99_ms", "e2e_ms", 0.99, "P99 total latency"),
         _request_ms("adapter_e2e_p95_ms", "e2e_ms", 0.95, "P95 total latency of each adapter", ("adapter",)),
-        _request_ms("adapter_ttft_p95_ms", "ttft_ms", 0.95, "P95 time to first token of each adapter", ("adapter",)),
-        Reading("adapter_output_tokens_p50", "tokens", RequestQuantile("output_tokens", 0.5),
-                "median answer length of each adapter", by=("adapter",)),
+        _request_ms(
+            "adapter_ttft_p95_ms", "ttft_ms", 0.95, "P95 time to first token of each adapter", ("adapter",)
+        ),
+        Reading(
+            "adapter_output_tokens_p50",
+            "tokens",
+            RequestQuantile("output_tokens", 0.5),
+            "median answer length of each adapter",
+            by=("adapter",),
+        ),
         Reading("request_rate", "per s", RequestRate(), "requests ended", MINUTE),
         Reading("error_ratio", "ratio", RequestShare(failed, answered), "requests answered with 4xx or 5xx"),
-        Reading("unavailable_ratio", "ratio", RequestShare(unavailable, answered), "requests answered with 5xx"),
+        Reading(
+            "unavailable_ratio", "ratio", RequestShare(unavailable, answered), "requests answered with 5xx"
+        ),
         Reading("rejected_ratio", "ratio", RequestShare(rejected, answered), "requests turned away with 429"),
         Reading(
             "oom_count",

@@ -35,7 +35,8 @@ class Stages:
 def stages(client_e2e_ms: float | None, engine: Mapping[str, Any]) -> Stages:
     """Stages from the attributes of vLLM's `llm_request` span (seconds) and the client's own time."""
     e2e, queue, prefill, decode = (
-        _ms(engine, name) for name in ("e2e", "time_in_queue", "time_in_model_prefill", "time_in_model_decode")
+        _ms(engine, name)
+        for name in ("e2e", "time_in_queue", "time_in_model_prefill", "time_in_model_decode")
     )
     if client_e2e_ms is None or e2e is None or queue is None or prefill is None or decode is None:
         return Stages(queue_ms=queue, prefill_ms=prefill, decode_ms=decode)

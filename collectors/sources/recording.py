@@ -69,7 +69,9 @@ def _scrapes(tape: Tape, head: Head, upto: datetime) -> tuple[Batch, Snapshot | 
                 snapshot, read(text), shifted, source=tape.source, replica=tape.replica, max_gap=MAX_GAP
             )
         except ExpositionError as error:
-            problem = Problem(shifted, tape.source, tape.replica, str(error), "The rest of the recording plays on")
+            problem = Problem(
+                shifted, tape.source, tape.replica, str(error), "The rest of the recording plays on"
+            )
             batch += Batch((_up(tape, shifted, 0.0),), (), (), (problem,))
             continue
         snapshot = step.snapshot
@@ -84,7 +86,8 @@ def _up(tape: Tape, at: datetime, value: float) -> MetricFact:
 def _request(request: RequestFact, head: Head) -> RequestFact:
     session = request.session_id
     return replace(
-        _shifted(request, head),
+        request,
+        at=request.at + head.shift,
         request_id=request.request_id + head.loop,
         session_id=session + head.loop if session else None,
         trace_id=_looped(request.trace_id, head.loop),
@@ -102,5 +105,7 @@ def _shifted(fact: Any, head: Head) -> Any:
     return replace(fact, at=fact.at + head.shift)
 
 
-def _between(items: Sequence[Any], times: Sequence[datetime], after: datetime, upto: datetime) -> Sequence[Any]:
+def _between(
+    items: Sequence[Any], times: Sequence[datetime], after: datetime, upto: datetime
+) -> Sequence[Any]:
     return items[bisect_right(times, after) : bisect_right(times, upto)]

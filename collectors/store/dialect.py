@@ -28,7 +28,7 @@ class Dialect:
     backslash_escapes: bool
     reader_filters_time: bool  # the reader itself keeps rows outside (since, until] away
 
-    def literal(self, value: float | int | bool | str) -> str:
+    def literal(self, value: float | bool | str) -> str:  # noqa: FBT001 - a value, not a switch
         """A value as a SQL literal, quoted so that nothing in a text can leave it."""
         if isinstance(value, bool):
             return "true" if value else "false"

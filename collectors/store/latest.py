@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from collectors.store.dialect import AT
 from collectors.store.series import Reader
-from collectors.store.sql import AT
 
 
 def first_fact(reader: Reader) -> datetime | None:
@@ -19,10 +19,11 @@ def newest_fact(reader: Reader) -> datetime | None:
 
 
 def latest_clock_scale(reader: Reader, at: datetime) -> float | None:
-    """The clock scale of the newest judgement up to an instant; None where nothing was judged. Raises StoreError."""
+    """The clock scale of the newest judgement up to an instant; None without any. Raises StoreError."""
     d = reader.dialect
+    newest = d.latest.format("clock_scale", AT)
     rows = reader.query(
-        f"SELECT {d.latest.format('clock_scale', AT)} AS scale FROM {{judgements}} WHERE {AT} <= {d.instant(at)}",  # noqa: S608
+        f"SELECT {newest} AS scale FROM {{judgements}} WHERE {AT} <= {d.instant(at)}",
         until=at,
     ).to_pylist()
     return rows[0]["scale"] if rows else None
@@ -30,7 +31,7 @@ def latest_clock_scale(reader: Reader, at: datetime) -> float | None:
 
 def _extreme(reader: Reader, which: str) -> datetime | None:
     found = [
-        reader.query(f"SELECT {which}({AT}) AS t FROM {{{table}}}").to_pylist()[0]["t"]  # noqa: S608
+        reader.query(f"SELECT {which}({AT}) AS t FROM {{{table}}}").to_pylist()[0]["t"]
         for table in ("metrics", "requests")
     ]
     known = [t.astimezone(UTC) for t in found if t is not None]

@@ -9,8 +9,8 @@ from typing import Any
 from collectors.diagnose.stages import STAGES, Peers, PeerTimes
 from collectors.model import EventFact, RequestFact
 from collectors.signals.changes import family
+from collectors.store.dialect import AT
 from collectors.store.series import Reader
-from collectors.store.sql import AT
 from collectors.store.tables import TABLES, facts
 
 _TRACE = re.compile(r"^[0-9a-f]{32}$")
@@ -47,19 +47,21 @@ def peers(reader: Reader, request: RequestFact) -> Peers:
     ]
     columns = ", ".join(f"{d.quantiles(f'{s}_ms', [0.5, 0.95])} AS {s}" for s in STAGES)
     row = reader.query(
-        f"SELECT count(*) AS n, {columns} FROM {{requests}} WHERE {' AND '.join(conditions)}",  # noqa: S608
+        f"SELECT count(*) AS n, {columns} FROM {{requests}} WHERE {' AND '.join(conditions)}",
         since=since,
         until=until,
     ).to_pylist()[0]
     return Peers(_description(request), row["n"], {s: _times(row[s]) for s in STAGES})
 
 
-def events_before(reader: Reader, request: RequestFact, span: timedelta, kinds: tuple[str, ...]) -> list[EventFact]:
+def events_before(
+    reader: Reader, request: RequestFact, span: timedelta, kinds: tuple[str, ...]
+) -> list[EventFact]:
     """Events of these kinds in the span before the request's end, newest first. Raises StoreError."""
     d, since = reader.dialect, request.at - span
     listed = ", ".join(d.literal(k) for k in kinds)
     found = reader.query(
-        f"SELECT * FROM {{events}} WHERE kind IN ({listed}) AND {AT} > {d.instant(since)} "  # noqa: S608
+        f"SELECT * FROM {{events}} WHERE kind IN ({listed}) AND {AT} > {d.instant(since)} "
         f"AND {AT} <= {d.instant(request.at)} ORDER BY {AT} DESC LIMIT 20",
         since=since,
         until=request.at,
@@ -71,7 +73,7 @@ def scrape_interval(reader: Reader, at: datetime) -> timedelta | None:
     """How often engines were scraped around an instant; None where they were not. Raises StoreError."""
     d, since, until = reader.dialect, at - timedelta(minutes=1), at + timedelta(minutes=1)
     found = reader.query(
-        f"SELECT median(interval_s) AS s FROM {{metrics}} WHERE metric = 'requests_running' "  # noqa: S608
+        f"SELECT median(interval_s) AS s FROM {{metrics}} WHERE metric = 'requests_running' "
         f"AND {AT} > {d.instant(since)} AND {AT} <= {d.instant(until)}",
         since=since,
         until=until,
@@ -80,7 +82,7 @@ def scrape_interval(reader: Reader, at: datetime) -> timedelta | None:
 
 
 def _where(reader: Reader, condition: str) -> list[RequestFact]:
-    sql = f"SELECT * FROM {{requests}} WHERE {condition} ORDER BY {AT} DESC LIMIT {MAX_FOUND}"  # noqa: S608
+    sql = f"SELECT * FROM {{requests}} WHERE {condition} ORDER BY {AT} DESC LIMIT {MAX_FOUND}"
     return facts(TABLES["requests"], reader.query(sql))
 
 

@@ -25,8 +25,8 @@ from collectors.signals.readings import (
     RequestCount,
     RequestShare,
 )
-from collectors.store.dialect import Dialect
-from collectors.store.sql import AT, reading_sql
+from collectors.store.dialect import AT, Dialect
+from collectors.store.sql import reading_sql
 
 NO_SCRAPE = "no scrape in the window"
 NOT_EXPOSED = "not exposed by this version"
@@ -65,13 +65,16 @@ def series(
     """
     window = window or reading.window
     since, until = grid.start - window, grid.end
-    found = reader.query(reading_sql(reading, grid, window, reader.dialect), since=since, until=until).to_pylist()
+    found = reader.query(
+        reading_sql(reading, grid, window, reader.dialect), since=since, until=until
+    ).to_pylist()
     seen = {_group(row, reading): None for row in found} | dict.fromkeys(groups)
     expected = sorted(seen) if reading.by else [()]
     by_key = {(row["k"], _group(row, reading)): row for row in found}
     instants = grid.instants()
     points = [
-        _point(reading, instants[k], group, by_key.get((k, group))) for k, group in product(range(grid.count), expected)
+        _point(reading, instants[k], group, by_key.get((k, group)))
+        for k, group in product(range(grid.count), expected)
     ]
     if all(p.missing is None for p in points):
         return points
@@ -109,13 +112,16 @@ def _with_reasons(
         return points
     since, until = grid.start - window, grid.end
     scrapes = Reading("scrapes", "", Level("up", "max"), "", by=())
-    rows = reader.query(reading_sql(scrapes, grid, window, reader.dialect), since=since, until=until).to_pylist()
+    rows = reader.query(
+        reading_sql(scrapes, grid, window, reader.dialect), since=since, until=until
+    ).to_pylist()
     alive = {row["k"] for row in rows if row["value"] == 1}
     exposed = _exposed(reader, reading.computation, since, until)
     why = NOTHING_TO_DIVIDE if exposed else NOT_EXPOSED
     start, step = grid.start, grid.step
     return [
-        replace(p, missing=why) if p.missing == NO_SCRAPE and (p.at - start) // step in alive else p for p in points
+        replace(p, missing=why) if p.missing == NO_SCRAPE and (p.at - start) // step in alive else p
+        for p in points
     ]
 
 
@@ -125,7 +131,7 @@ def _exposed(reader: Reader, kind: Computation, since: Any, until: Any) -> bool:
     d = reader.dialect
     listed = ", ".join(d.literal(m) for m in wanted)
     sql = (
-        f"SELECT count(DISTINCT metric) AS n FROM {{metrics}} WHERE metric IN ({listed}) "  # noqa: S608
+        f"SELECT count(DISTINCT metric) AS n FROM {{metrics}} WHERE metric IN ({listed}) "
         f"AND {AT} > {d.instant(since)} AND {AT} <= {d.instant(until)}"
     )
     return bool(reader.query(sql, since=since, until=until).to_pylist()[0]["n"] == len(wanted))

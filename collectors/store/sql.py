@@ -61,7 +61,7 @@ class _Frame:
             since, until = (self.dialect.instant(t) for t in (self.grid.start - self.window, self.grid.end))
             conditions += [f"{AT} > {since}", f"{AT} <= {until}"]
         selected = ", ".join([f"{self._instants()} AS k", *self.groups, *columns])
-        return f"SELECT {selected} FROM {{{table}}} WHERE {' AND '.join(conditions)}"  # noqa: S608
+        return f"SELECT {selected} FROM {{{table}}} WHERE {' AND '.join(conditions)}"
 
     def metric_rows(self, metrics: Sequence[str], columns: Sequence[str]) -> str:
         """As `rows`; an increment over a longer time than the window cannot be placed in it."""
@@ -112,7 +112,7 @@ def _compute(kind: Computation, f: _Frame) -> str:  # noqa: PLR0911 - one line a
 
 def _plain(f: _Frame, value: str, count: str, source: str) -> str:
     bounds = f"{f.dialect.null_float} AS low, {f.dialect.null_float} AS high"
-    return f"SELECT {f.by}, {value} AS value, {bounds}, {count} AS count FROM ({source}) GROUP BY {f.by}"  # noqa: S608
+    return f"SELECT {f.by}, {value} AS value, {bounds}, {count} AS count FROM ({source}) GROUP BY {f.by}"
 
 
 def _rate(kind: Rate, f: _Frame) -> str:
@@ -130,7 +130,8 @@ def _ratio(kind: Ratio, f: _Frame) -> str:
     amount = "CASE WHEN kind = 'gauge' THEN value * interval_s ELSE value END AS amount"
     rows = f.metric_rows([kind.numerator, kind.denominator], ["metric", amount])
     top, bottom = (
-        f"sum(CASE WHEN metric = {f.dialect.literal(m)} THEN amount END)" for m in (kind.numerator, kind.denominator)
+        f"sum(CASE WHEN metric = {f.dialect.literal(m)} THEN amount END)"
+        for m in (kind.numerator, kind.denominator)
     )
     return _plain(f, f"{top} / nullif({bottom}, 0)", bottom, rows)
 
@@ -164,14 +165,18 @@ def _buckets(metric: str, f: _Frame) -> str:
     """New observations by bucket: lo, hi, c."""
     low, high, count = (f.dialect.bucket_field.format(x) for x in ("low", "high", "count"))
     buckets = f"SELECT {f.by}, {f.dialect.bucket_rows} AS b FROM ({f.metric_rows([metric], ['buckets'])})"
-    return f"SELECT {f.by}, {low} AS lo, {high} AS hi, sum({count}) AS c FROM ({buckets}) GROUP BY {f.by}, lo, hi"
+    by_bucket = f"SELECT {f.by}, {low} AS lo, {high} AS hi, sum({count}) AS c"
+    return f"{by_bucket} FROM ({buckets}) GROUP BY {f.by}, lo, hi"
 
 
 def _histogram_share(kind: HistogramShare, f: _Frame) -> str:
     t = repr(kind.below)
-    inside = f"CASE WHEN hi <= {t} THEN c WHEN lo < {t} AND hi < 1e300 THEN c * ({t} - lo) / (hi - lo) ELSE 0 END"
+    inside = (
+        f"CASE WHEN hi <= {t} THEN c WHEN lo < {t} AND hi < 1e300 THEN c * ({t} - lo) / (hi - lo) ELSE 0 END"
+    )
     return (
-        f"SELECT {f.by}, sum({inside}) / sum(c) AS value, sum(CASE WHEN hi <= {t} THEN c ELSE 0 END) / sum(c) AS low, "
+        f"SELECT {f.by}, sum({inside}) / sum(c) AS value, "
+        f"sum(CASE WHEN hi <= {t} THEN c ELSE 0 END) / sum(c) AS low, "
         f"sum(CASE WHEN lo < {t} THEN c ELSE 0 END) / sum(c) AS high, sum(c) AS count "
         f"FROM ({_buckets(kind.metric, f)}) AS s WHERE c > 0 GROUP BY {f.by}"
     )
@@ -220,7 +225,9 @@ def _interval_fractions(q: float, n: int) -> tuple[float, float]:
 
 def _request_share(kind: RequestShare, f: _Frame) -> str:
     good = f"CASE WHEN {condition(kind.good, f.dialect)} THEN 1 ELSE 0 END AS good"
-    return _plain(f, "sum(good) / count(*)", "count(*)", f.rows("requests", [good], condition(kind.of, f.dialect)))
+    return _plain(
+        f, "sum(good) / count(*)", "count(*)", f.rows("requests", [good], condition(kind.of, f.dialect))
+    )
 
 
 def _request_count(kind: RequestCount, f: _Frame) -> str:
@@ -229,7 +236,12 @@ def _request_count(kind: RequestCount, f: _Frame) -> str:
 
 
 def _request_rate(kind: RequestRate, f: _Frame) -> str:
-    return _plain(f, f"count(*) / {f.seconds()!r}", "count(*)", f.rows("requests", ["1 AS one"], condition(kind.where, f.dialect)))
+    return _plain(
+        f,
+        f"count(*) / {f.seconds()!r}",
+        "count(*)",
+        f.rows("requests", ["1 AS one"], condition(kind.where, f.dialect)),
+    )
 
 
 def condition(where: Where, dialect: Dialect) -> str:

@@ -12,9 +12,7 @@ import pyarrow as pa
 from collectors.model import Bucket, EventFact, Judgement, MetricFact, RequestFact
 
 AT = pa.timestamp("us", tz="UTC")
-BUCKETS = pa.list_(
-    pa.struct([("low", pa.float64()), ("high", pa.float64()), ("count", pa.float64())])
-)
+BUCKETS = pa.list_(pa.struct([("low", pa.float64()), ("high", pa.float64()), ("count", pa.float64())]))
 
 METRICS = pa.schema(
     [
@@ -151,9 +149,7 @@ _CONVERT: Mapping[str, Callable[[Any], Any]] = {"trace_id": _trace_bytes, "bucke
 def facts(table: Table, found: pa.Table) -> list[Any]:
     """The way back: rows read from the store as the table's facts."""
     names = [f.name for f in fields(table.fact)]
-    return [
-        table.fact(**{n: _BACK.get(n, _same)(row[n]) for n in names}) for row in found.to_pylist()
-    ]
+    return [table.fact(**{n: _BACK.get(n, _same)(row[n]) for n in names}) for row in found.to_pylist()]
 
 
 def _same(value: Any) -> Any:

@@ -18,12 +18,18 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", choices=("scrape", "requests", "collector", "screens"))
     parser.add_argument("--seconds", type=int, default=40, help="how long the collector is watched")
     chosen = parser.parse_args()
-    print(f"{platform.machine()}, Python {platform.python_version()}; smaller is better")  # noqa: T201
+    print(f"{platform.machine()}, Python {platform.python_version()}; smaller is better")
     with tempfile.TemporaryDirectory(prefix="mangaops-bench-") as folder:
         root = Path(folder)
         parts: dict[str, tuple[str, Callable[[], list[Figure]]]] = {
-            "scrape": ("One scrape of a real engine, parsed and stored", lambda: scrape.figures(root / "scrape")),
-            "requests": (f"{requests.ROWS:,} requests over {requests.DAYS} days", lambda: _requests(root / "big")),
+            "scrape": (
+                "One scrape of a real engine, parsed and stored",
+                lambda: scrape.figures(root / "scrape"),
+            ),
+            "requests": (
+                f"{requests.ROWS:,} requests over {requests.DAYS} days",
+                lambda: _requests(root / "big"),
+            ),
             "collector": ("Collector, 8 replicas every 5 s", lambda: collector.figures(root, chosen.seconds)),
             "screens": ("Console, warm run of each screen", lambda: screens.figures(root / "screens")),
         }

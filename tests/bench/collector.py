@@ -1,4 +1,4 @@
-"""What the collector itself costs: CPU and memory with eight replicas, beside Prometheus on the same replicas."""
+"""What the collector itself costs: CPU and memory with eight replicas, beside Prometheus on the same."""
 
 from __future__ import annotations
 
@@ -40,8 +40,10 @@ def _replicas(root: Path) -> Iterator[list[str]]:
     texts.mkdir()
     for number, (_, text) in enumerate(load(BUNDLED_RECORDING).scrapes):
         (texts / f"{number:04}").write_text(text, encoding="utf-8")
-    server = subprocess.Popen(  # noqa: S603 - our own module
-        [sys.executable, "-m", "tests.bench.fleet", str(texts), str(REPLICAS)], stdout=subprocess.PIPE, text=True
+    server = subprocess.Popen(
+        [sys.executable, "-m", "tests.bench.fleet", str(texts), str(REPLICAS)],
+        stdout=subprocess.PIPE,
+        text=True,
     )
     try:
         assert server.stdout is not None
@@ -74,7 +76,7 @@ def _prometheus(root: Path, urls: list[str]) -> list[str]:
 
 def _watch(command: list[str], seconds: int) -> tuple[float, float]:
     """Percent of a core between warm-up and end, and the largest resident memory in MB."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         time.sleep(WARM_UP_S)
         before, memory = _cpu_s(process.pid), 0.0

@@ -15,7 +15,7 @@ def main() -> None:
     began = time.monotonic()
 
     class Replica(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802 - the base class names it
+        def do_GET(self) -> None:
             body = texts[int(time.monotonic() - began) % len(texts)]
             self.send_response(200)
             self.send_header("Content-Type", "text/plain; version=0.0.4")
@@ -29,7 +29,7 @@ def main() -> None:
     servers = [ThreadingHTTPServer(("127.0.0.1", 0), Replica) for _ in range(int(sys.argv[2]))]
     for server in servers:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-    print(*(server.server_address[1] for server in servers), flush=True)  # noqa: T201
+    print(*(server.server_address[1] for server in servers), flush=True)
     threading.Event().wait()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -52,8 +51,18 @@ def figures(root: Path) -> list[Figure]:
     book = wiring.book(Settings())
     hour, month = timedelta(hours=1), timedelta(days=DAYS)
     asked: list[tuple[str, float, Callable[[], object], Callable[[], object]]] = [
-        ("last hour: P50 and P99 by adapter", 30, lambda: _p50_p99(reader, hour), lambda: _pandas_p50_p99(paths, hour)),
-        ("30 days: P50 and P99 by adapter", 300, lambda: _p50_p99(reader, month), lambda: _pandas_p50_p99(paths, month)),
+        (
+            "last hour: P50 and P99 by adapter",
+            30,
+            lambda: _p50_p99(reader, hour),
+            lambda: _pandas_p50_p99(paths, hour),
+        ),
+        (
+            "30 days: P50 and P99 by adapter",
+            300,
+            lambda: _p50_p99(reader, month),
+            lambda: _pandas_p50_p99(paths, month),
+        ),
         ("one request by id", 150, lambda: _found(reader), lambda: _pandas_find(paths)),
         ("all five SLOs over 30 days", 500, lambda: _slos(reader, book), lambda: _pandas_slos(paths)),
     ]
@@ -67,7 +76,7 @@ def _p50_p99(reader: DuckReader, window: timedelta) -> None:
     d = reader.dialect
     since = END - window
     found = reader.query(
-        f"SELECT adapter, {d.quantiles('e2e_ms', [0.5, 0.99])} AS q, count(*) AS n "  # noqa: S608
+        f"SELECT adapter, {d.quantiles('e2e_ms', [0.5, 0.99])} AS q, count(*) AS n "
         "FROM {requests} GROUP BY adapter",
         since=since,
     )
@@ -80,18 +89,21 @@ def _found(reader: DuckReader) -> None:
 
 def _slos(reader: DuckReader, book: Book) -> None:
     month = timedelta(days=DAYS)
-    found = [slo_judgements(reader, slo.model_copy(update={"window": month}), book, at_instant(END)) for slo in book.slos]
+    found = [
+        slo_judgements(reader, slo.model_copy(update={"window": month}), book, at_instant(END))
+        for slo in book.slos
+    ]
     assert all(j[0].count for j in found)
 
 
 def _pandas_p50_p99(paths: list[str], window: timedelta) -> pd.DataFrame:
     recent = ds.field("at") > pa.scalar(END - window, pa.timestamp("us", tz="UTC"))
     frame = ds.dataset(paths).to_table(columns=["adapter", "e2e_ms"], filter=recent).to_pandas()
-    return frame.groupby("adapter")["e2e_ms"].quantile([0.5, 0.99])
+    return pd.DataFrame(frame.groupby("adapter")["e2e_ms"].quantile([0.5, 0.99]))
 
 
 def _pandas_find(paths: list[str]) -> pd.DataFrame:
-    return ds.dataset(paths).to_table(filter=ds.field("request_id") == LOOKED_UP).to_pandas()
+    return pd.DataFrame(ds.dataset(paths).to_table(filter=ds.field("request_id") == LOOKED_UP).to_pandas())
 
 
 def _pandas_slos(paths: list[str]) -> list[float]:
@@ -99,17 +111,19 @@ def _pandas_slos(paths: list[str]) -> list[float]:
     status = frame["http_status"].dropna()
     limits = {"ttft_ms": 200, "e2e_ms": 2000, "queue_ms": 100}
     shares = [float((frame[c].dropna() < limit).mean()) for c, limit in limits.items()]
-    return [float((status < 500).mean()), *shares, float((status < 400).mean())]  # noqa: PLR2004
+    return [float((status < 500).mean()), *shares, float((status < 400).mean())]
 
 
 def _day(rng: np.random.Generator, start: datetime, n: int, schema: pa.Schema) -> pa.Table:
     prefill, queue, decode = rng.lognormal(3.7, 0.5, n), rng.exponential(2.0, n), rng.lognormal(7.2, 0.6, n)
     frontend, gateway = rng.lognormal(2.6, 0.3, n), rng.lognormal(1.5, 0.3, n)
-    status = np.where(rng.random(n) < 0.0004, 500, 200).astype(np.int32)  # noqa: PLR2004
+    status = np.where(rng.random(n) < 0.0004, 500, 200).astype(np.int32)
     offsets = np.sort(rng.integers(0, 86_400_000_000, n))
     columns: dict[str, Any] = {
         "day": pa.array(np.full(n, start.date(), dtype="datetime64[D]")),
-        "at": pa.array(np.datetime64(start.replace(tzinfo=None), "us") + offsets).cast(schema.field("at").type),
+        "at": pa.array(np.datetime64(start.replace(tzinfo=None), "us") + offsets).cast(
+            schema.field("at").type
+        ),
         "request_id": _ids(rng, n, start),
         "trace_id": _bytes(rng.integers(0, 256, (n, 16), dtype=np.uint8), pa.binary()),
         "source": _repeated(np.array(["bench"]), rng, n),
@@ -156,5 +170,3 @@ def _bytes(rows: np.ndarray[Any, Any], kind: pa.DataType) -> pa.Array:
     n, width = rows.shape
     offsets = pa.py_buffer((np.arange(n + 1, dtype=np.int32) * width).tobytes())
     return pa.Array.from_buffers(kind, n, [None, offsets, pa.py_buffer(np.ascontiguousarray(rows).tobytes())])
-
-

@@ -27,7 +27,9 @@ def figures(root: Path) -> list[Figure]:
     name = "prometheus_client's parser alone"
     return [
         Figure("parse, increments", "ms", timed_ms(lambda: _parse(tape), 3) / SCRAPES, peer, name),
-        Figure("parse, increments, store", "ms", timed_ms(lambda: _store(tape, root), 3) / SCRAPES, peer, name),
+        Figure(
+            "parse, increments, store", "ms", timed_ms(lambda: _store(tape, root), 3) / SCRAPES, peer, name
+        ),
     ]
 
 

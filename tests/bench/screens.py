@@ -41,7 +41,9 @@ def figures(root: Path) -> list[Figure]:
 
 
 def _median_ms(screen: str, root: Path, instants: list[str]) -> float:
-    app = AppTest.from_function(_show, kwargs={"screen": screen, "root": str(root), "at": instants[0]}, default_timeout=60)
+    app = AppTest.from_function(
+        _show, kwargs={"screen": screen, "root": str(root), "at": instants[0]}, default_timeout=60
+    )
     app.run()
     took = []
     for at in instants[1:]:
@@ -55,14 +57,14 @@ def _median_ms(screen: str, root: Path, instants: list[str]) -> float:
 
 def _show(screen: str, root: str, at: str) -> None:
     # Streamlit runs this text on its own, so what it needs is imported here.
-    from datetime import datetime, timedelta  # noqa: PLC0415
-    from importlib import import_module  # noqa: PLC0415
+    from datetime import datetime, timedelta
+    from importlib import import_module
 
-    import streamlit as st  # noqa: PLC0415
+    import streamlit as st
 
-    from collectors.settings import Settings  # noqa: PLC0415
-    from console.screens.store import desk  # noqa: PLC0415
-    from console.views.frame import Frame  # noqa: PLC0415
+    from collectors.settings import Settings
+    from console.screens.store import desk
+    from console.views.frame import Frame
 
     now = datetime.fromisoformat(st.session_state.get("bench_at", at))
     frame = Frame(now=now, live=False, span=timedelta(minutes=15), zone="UTC", other="Asia/Tokyo")
