@@ -25,16 +25,21 @@ class Buffer:
     def __len__(self) -> int:
         return sum(len(held) for held in self._held.values())
 
-    def add(self, batch: Batch, limit: int) -> None:
-        """Hold a batch; beyond `limit` facts the oldest of the fullest table are dropped."""
+    def add(self, batch: Batch, limit: int) -> list[Problem]:
+        """Hold a batch and return its problems that are new; a lasting one is new again after a while.
+
+        Beyond `limit` facts the oldest of the fullest table are dropped.
+        """
         with self._lock:
             self._held["metrics"].extend(batch.metrics)
             self._held["requests"].extend(batch.requests)
             self._held["events"].extend(batch.events)
-            self._held["events"].extend(e for p in batch.problems if (e := self._event(p)))
+            new = [p for p in batch.problems if self._is_new(p)]
+            self._held["events"].extend(_event(p) for p in new)
             while len(self) > limit:
                 max(self._held.values(), key=len).popleft()
                 self.dropped += 1
+        return new
 
     def take(self) -> dict[str, list[Any]]:
         """Everything held, table by table; the buffer is empty then."""
@@ -49,10 +54,13 @@ class Buffer:
         with self._lock:
             self._held[name].extendleft(reversed(facts))
 
-    def _event(self, p: Problem) -> EventFact | None:
-        """A problem as an event, once; the same again only after a while."""
+    def _is_new(self, p: Problem) -> bool:
         key, said = (p.source, p.subject), self._said.get((p.source, p.subject))
-        if said and said[0] == p.what and p.at - said[1] < SAY_AGAIN:
-            return None
+        if said and said[0] == p.what and timedelta() <= p.at - said[1] < SAY_AGAIN:
+            return False
         self._said[key] = (p.what, p.at)
-        return EventFact(p.at, "problem", p.subject, p.source, p.what, p.remedy)
+        return True
+
+
+def _event(p: Problem) -> EventFact:
+    return EventFact(p.at, "problem", p.subject, p.source, p.what, p.remedy)

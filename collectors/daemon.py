@@ -65,9 +65,8 @@ async def _polling(loop: Loop, source: Source) -> None:
             log.exception("source %s broke", source.name)
             remedy = "See the collector's log; the source is polled again"
             batch = Batch(problems=(Problem(began, source.name, source.name, repr(error)[:200], remedy),))
-        _report(batch.problems)
         ended = loop.clock()
-        loop.buffer.add(batch + _own(source, began, ended), loop.settings.max_buffered_facts)
+        _report(loop.buffer.add(batch + _own(source, began, ended), loop.settings.max_buffered_facts))
         await asyncio.sleep(_until_next(began, ended, loop.settings.scrape_interval))
 
 
