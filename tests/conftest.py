@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import shutil
 import socket
+import tempfile
 from pathlib import Path
 
 import hypothesis
 import pytest
+from hypothesis.configuration import set_hypothesis_home_dir
 
 ROOT = Path(__file__).resolve().parent.parent
 CHROMIUM = shutil.which("chromium")
 
-# Without a deadline: a busy CI machine is no counter-example. Without a database: no folder is left behind.
+# Without a deadline: a busy CI machine is no counter-example. What it remembers goes when the run ends.
+SCRATCH = tempfile.TemporaryDirectory(prefix="mangaops-hypothesis-")
+set_hypothesis_home_dir(SCRATCH.name)
 hypothesis.settings.register_profile("house", deadline=None, database=None)
 hypothesis.settings.load_profile("house")
 
