@@ -21,6 +21,11 @@ hypothesis.settings.register_profile("house", deadline=None, database=None)
 hypothesis.settings.load_profile("house")
 
 
+def pytest_unconfigure() -> None:
+    """Take away what hypothesis kept."""
+    SCRATCH.cleanup()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip the tests that need a browser where there is none, and say what would bring it."""
     if CHROMIUM is not None:
