@@ -129,7 +129,7 @@ class Keeper:
             return
         expire = (now - timedelta(days=self._settings.retention_days)).date()
         for name in ("metrics", "requests", "events", "judgements"):
-            done = self._writer.keep_up(name, expire)
+            done = self._writer.keep_up(name, expire, now)
             log.debug("upkeep %s", done)
         p.upkept = now
 

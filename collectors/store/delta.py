@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from collectors.store.errors import StoreError, told
 from collectors.store.tables import TABLES, Table, rows
 
-# Replaced files and old log entries stay this long: longer than any reader's query, short enough to stay small.
+# Replaced files and old log entries stay this long: longer than any reader's query, and the log stays small.
 FILES_KEPT = "interval 10 minutes"
 # Compaction rewrites only files below this, so a day's table is not written again every time.
 COMPACT_BYTES = 48 * 1024 * 1024
@@ -38,6 +38,11 @@ BLOOM_FALSE_POSITIVES = 0.01
 ORPHANS_KEPT_H = 7 * 24
 # Collectors that create a table at the same moment get in each other's way; the next attempt finds it there.
 ATTEMPTS = 5
+# A collector that dies during its upkeep keeps the others from theirs for so long.
+CLAIM = timedelta(hours=1)
+_UPKEEP = "upkeep"  # the application whose transaction says who may compact: odd is claimed, even is done
+
+_FULL = ("No space left", "StorageFull", "os error 28", "os error 122")  # the last one is a quota
 
 _CONFIGURATION = {
     "delta.logRetentionDuration": FILES_KEPT,
@@ -64,6 +69,7 @@ class DeltaWriter:
     def __init__(self, root: str) -> None:
         self.root = root
         self._open: dict[str, DeltaTable] = {}
+        self._claims: dict[str, int] = {}
 
     def append(self, name: str, facts: Sequence[Any], transaction: tuple[str, int] | None = None) -> bool:
         """Commit facts to a table at once; False where this transaction is in it already.
@@ -89,20 +95,37 @@ class DeltaWriter:
         """Where the table lies."""
         return f"{self.root.rstrip('/')}/{name}"
 
-    def keep_up(self, name: str, expire_before: date) -> Upkeep:
+    def keep_up(self, name: str, expire_before: date, now: datetime) -> Upkeep:
         """Compact small files, drop days before the date, and clean what nobody reads any more.
 
-        Another collector's upkeep at the same moment is no error: this one is skipped. Raises StoreError.
+        Of several collectors one does it at a time, the others skip it: two compactions that replace the
+        same files would keep the rows of both, which delta-rs permits (its pull request 3982).
+        Raises StoreError.
         """
         with self._told(name):
             target = self._target(name)
             if target is None:
                 return Upkeep(name, 0, 0, 0, "no table yet")
+            claim = 2 * int(now.timestamp() * 1000) + 1
+            if self._is_claimed(name, target, claim):
+                return Upkeep(name, 0, 0, 0, "another collector is at it")
             try:
-                return _keep_up(TABLES[name], target, expire_before)
+                _commit(TABLES[name], target, (), (_UPKEEP, claim))
+                self._claims[name] = claim
+                done = _keep_up(TABLES[name], target, expire_before)
+                _commit(TABLES[name], target, (), (_UPKEEP, claim + 1))
+                self._claims.pop(name)
             except CommitFailedError:
                 self._open.pop(name, None)
-                return Upkeep(name, 0, 0, 0, "another collector was at it")
+                return Upkeep(name, 0, 0, 0, "another collector was faster")
+            return done
+
+    def _is_claimed(self, name: str, target: DeltaTable, claim: int) -> bool:
+        """Whether another collector has begun its upkeep lately; a claim of our own is left from an error."""
+        last = target.transaction_version(_UPKEEP)
+        if last is None or last % 2 == 0 or last == self._claims.get(name):
+            return False
+        return abs(claim - last) < 2 * CLAIM.total_seconds() * 1000
 
     @contextmanager
     def _told(self, name: str) -> Iterator[None]:
@@ -121,18 +144,7 @@ class DeltaWriter:
                 return False
         if not facts:
             return True
-        write_deltalake(
-            self.path(table.name) if target is None else target,
-            rows(table, facts),
-            mode="append",
-            partition_by=["day"],
-            name=table.name,
-            configuration=_CONFIGURATION if target is None else None,
-            writer_properties=writer_properties(table),
-            commit_properties=CommitProperties(
-                app_transactions=[Transaction(*transaction)] if transaction else None
-            ),
-        )
+        _commit(table, self.path(table.name) if target is None else target, facts, transaction)
         return True
 
     def _target(self, name: str) -> DeltaTable | None:
@@ -144,6 +156,23 @@ class DeltaWriter:
         except TableNotFoundError:
             return None
         return self._open[name]
+
+
+def _commit(
+    table: Table, target: DeltaTable | str, facts: Sequence[Any], transaction: tuple[str, int] | None
+) -> None:
+    write_deltalake(
+        target,
+        rows(table, facts),
+        mode="append",
+        partition_by=["day"],
+        name=table.name,
+        configuration=_CONFIGURATION if isinstance(target, str) else None,
+        writer_properties=writer_properties(table),
+        commit_properties=CommitProperties(
+            app_transactions=[Transaction(*transaction)] if transaction else None
+        ),
+    )
 
 
 def writer_properties(table: Table) -> WriterProperties:
@@ -166,9 +195,7 @@ def writer_properties(table: Table) -> WriterProperties:
 
 def _keep_up(table: Table, target: DeltaTable, expire_before: date) -> Upkeep:
     expired = target.delete(f"day < '{expire_before.isoformat()}'")
-    compacted = target.optimize.compact(
-        target_size=COMPACT_BYTES, writer_properties=writer_properties(table)
-    )
+    compacted = target.optimize.compact(target_size=COMPACT_BYTES, writer_properties=writer_properties(table))
     target.create_checkpoint()
     target.cleanup_metadata()
     vacuumed = target.vacuum(dry_run=False, enforce_retention_duration=False)
@@ -183,7 +210,7 @@ def _keep_up(table: Table, target: DeltaTable, expire_before: date) -> Upkeep:
 
 def _store_error(where: str, error: Exception) -> StoreError:
     text = told(error)
-    if "No space left" in text or "StorageFull" in text or "os error 28" in text:
+    if any(sign in text for sign in _FULL):
         return StoreError(where, "the disk is full", "Free space; what is buffered is written then")
     if "Permission denied" in text:
         return StoreError(where, "not allowed to write", "Give this user write access to the store")

@@ -18,6 +18,6 @@ class StoreError(Exception):
 
 
 def told(error: Exception) -> str:
-    """What an engine's error says, on one line: without terminal colours, its native stack, and a full stop."""
+    """What an engine's error says, on one line, without terminal colours and its native stack."""
     text = _BACKTRACE.sub("", _COLOUR.sub("", str(error)))
     return " ".join(text.split())[:MAX_WHAT].rstrip(".")
