@@ -40,11 +40,13 @@ drill: $(RUN) ## replay the bundled GPU drill and judge it as time passes (no st
 	exec $(BIN)/mangaops replay loadtests/recordings/h200_release_drill --store "$$store" --clock-scale 20 $(ARGS)
 
 check: $(DEV) ## lint, format, types, import contracts, and the locks against pyproject.toml
-	@$(BIN)/ruff check --no-cache .
-	$(BIN)/ruff format --no-cache --check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports --no-logo
-	$(BIN)/python requirements/lock.py --check
+	@faults=0 # every tool has its say before the target fails
+	$(BIN)/ruff check --no-cache . || faults=1
+	$(BIN)/ruff format --no-cache --check . || faults=1
+	$(BIN)/mypy || faults=1
+	$(BIN)/lint-imports --no-logo || faults=1
+	$(BIN)/python requirements/lock.py --check || faults=1
+	exit $$faults
 
 test: $(DEV) ## every test; those in a browser need Debian's chromium and are skipped without it
 	@$(BIN)/python -m pytest $(ARGS)
