@@ -37,7 +37,9 @@ BRAND = (
 
 def main() -> None:
     """Draw the page that the URL names."""
-    st.set_page_config("mangaops", ICON.read_text(encoding="utf-8"), layout="wide", initial_sidebar_state="auto")
+    st.set_page_config(
+        "mangaops", ICON.read_text(encoding="utf-8"), layout="wide", initial_sidebar_state="auto"
+    )
     draw(theme.css())
     try:
         settings = load_settings()

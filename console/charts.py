@@ -62,7 +62,7 @@ def over_time(
             xanchor="left",
             font={"size": 11, "color": p.warn},
         )
-    _finish(figure, frame, p, height=270)
+    _finish(figure, frame, p, 240, marks)
     figure.update_yaxes(rangemode="tozero", title={"text": unit, "font": {"size": 12, "color": p.muted}})
     if unit == "ratio":
         figure.update_yaxes(tickformat=".0%", title={"text": "share"})
@@ -93,16 +93,9 @@ def timeline(bars: Sequence[Bar], rows: Sequence[str], frame: Frame, marks: Sequ
             )
         )
     changed = [m for m in marks if m.until is None]
-    _decorate(figure, changed, frame, p, above=True)
-    _finish(figure, frame, p, height=96 + 28 * max(1, len(rows)))
-    top = 34 + 15 * min(len(changed), STAGGERED)
-    figure.update_layout(
-        barmode="overlay",
-        hovermode="closest",
-        height=64 + top + 28 * max(1, len(rows)),
-        margin={"t": top},
-        legend={"yref": "container", "y": 1, "yanchor": "top"},
-    )
+    _decorate(figure, changed, frame, p)
+    _finish(figure, frame, p, 64 + 28 * max(1, len(rows)), changed)
+    figure.update_layout(barmode="overlay", hovermode="closest")
     figure.update_xaxes(type="date")
     figure.update_yaxes(
         tickmode="linear",
@@ -140,7 +133,7 @@ def waterfall(
                 )
             )
         start += ms or 0.0
-    _finish(figure, frame, p, height=52 + 36 * len(stages))
+    _finish(figure, frame, p, 46 + 36 * len(stages))
     figure.update_layout(barmode="overlay", hovermode="closest", showlegend=False)
     figure.update_xaxes(
         type="linear",
@@ -152,7 +145,7 @@ def waterfall(
     figure.update_yaxes(
         tickmode="linear", categoryorder="array", categoryarray=names[::-1], automargin=True, showgrid=False
     )
-    figure.update_layout(margin={"t": 6})
+    figure.update_layout(margin={"t": 6}, height=52 + 36 * len(stages))
     return figure
 
 
@@ -194,12 +187,10 @@ def _lonely(y: np.ndarray) -> bool:
     return bool((~gap[1:-1] & gap[:-2] & gap[2:]).any())
 
 
-def _decorate(
-    figure: go.Figure, marks: Sequence[Mark], frame: Frame, p: Palette, *, above: bool = False
-) -> None:
+def _decorate(figure: go.Figure, marks: Sequence[Mark], frame: Frame, p: Palette) -> None:
     for i, m in enumerate(marks):
         if m.until is None:
-            _change(figure, m, frame, p, 15 * (i % STAGGERED), above=above)
+            _change(figure, m, frame, p, 15 * (i % STAGGERED))
         else:
             figure.add_vrect(
                 _local(max(m.at, frame.since), frame),
@@ -228,7 +219,7 @@ def _decorate(
         )
 
 
-def _change(figure: go.Figure, m: Mark, frame: Frame, p: Palette, lift: int, *, above: bool) -> None:
+def _change(figure: go.Figure, m: Mark, frame: Frame, p: Palette, lift: int) -> None:
     at = _local(m.at, frame)
     figure.add_shape(
         type="line",
@@ -247,9 +238,9 @@ def _change(figure: go.Figure, m: Mark, frame: Frame, p: Palette, lift: int, *, 
         text=escape(m.text, quote=False),
         showarrow=False,
         xanchor="right" if late else "left",
-        yanchor="bottom" if above else "top",
+        yanchor="bottom",
         xshift=-4 if late else 4,
-        yshift=lift if above else -lift,
+        yshift=lift,
         bgcolor=p.surface,
         borderpad=1,
         opacity=0.92,
@@ -257,10 +248,12 @@ def _change(figure: go.Figure, m: Mark, frame: Frame, p: Palette, lift: int, *, 
     )
 
 
-def _finish(figure: go.Figure, frame: Frame, p: Palette, height: int) -> None:
+def _finish(figure: go.Figure, frame: Frame, p: Palette, height: int, marks: Sequence[Mark] = ()) -> None:
+    """Axes, fonts and the room above the plot: the legend, then the labels of what changed."""
+    top = 34 + 15 * min(sum(m.until is None for m in marks), STAGGERED)
     figure.update_layout(
-        height=height,
-        margin={"l": 8, "r": 12, "t": 30, "b": 4},
+        height=height + top,
+        margin={"l": 8, "r": 12, "t": top, "b": 4},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         font={"family": FONT, "size": 12, "color": p.muted},
@@ -269,8 +262,9 @@ def _finish(figure: go.Figure, frame: Frame, p: Palette, height: int) -> None:
         legend={
             "orientation": "h",
             "x": 0,
-            "y": 1.02,
-            "yanchor": "bottom",
+            "yref": "container",
+            "y": 1,
+            "yanchor": "top",
             "font": {"size": 12, "color": p.muted},
         },
         showlegend=True,

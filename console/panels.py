@@ -85,7 +85,7 @@ def stages(
             tag("div", *drawn, cls="m-bars"),
             Html("<div style='height:.7rem'></div>"),
             table(head, body, lead),
-            tag("div", note, cls="m-src"),
+            tag("div", note, cls="m-src m-note"),
         ),
         src,
     )

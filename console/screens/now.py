@@ -68,7 +68,7 @@ def _sub(model: now.Now, frame: Frame, pulse: Pulse) -> object:
             markup.link("Show the last known moment", links.to("./", frame, at=pulse.newest)),
         )
     lines = [f"{line.text} ({line.detail})" for line in model.changes if line.detail and model.verdict.since]
-    if model.verdict.tone == "bad" and lines:
+    if lines:
         return markup.join(
             "Just before: ", lines[0], ". ", markup.link("Find slow requests", links.to("slow-chat", frame))
         )

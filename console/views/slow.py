@@ -13,6 +13,7 @@ from console.views.frame import Frame, clock, parse_instant, zone_label
 
 AROUND = timedelta(seconds=15)  # what a time with seconds means: a little to either side
 MINUTE = timedelta(minutes=1)
+HALF_DAY = timedelta(hours=12)
 ORDERS = {"First token": "ttft_ms", "Total": "e2e_ms", "Queue": "queue_ms", "Prefill": "prefill_ms"}
 PAGES = {
     "queue": "queue_buildup",
@@ -26,7 +27,9 @@ _SECONDS = re.compile(r":\d{2}:\d{2}")
 
 def stretch(asked: str, frame: Frame) -> tuple[datetime, datetime] | None:
     """The stretch of time that a text names: a whole minute, or 15 s around a time with seconds."""
-    at = parse_instant(asked, frame.now, frame.zone)
+    # Looking back, a time just after the instant shown is meant more likely than the day before.
+    latest = frame.now if frame.live else frame.now + HALF_DAY
+    at = parse_instant(asked, latest, frame.zone)
     if at is None:
         return None
     return (at - AROUND, at + AROUND) if _SECONDS.search(asked) else (at, at + MINUTE)

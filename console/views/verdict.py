@@ -74,7 +74,7 @@ def quiet_past(
     return Slice(
         quiet[0].end,
         count,
-        {stage: _mean(quiet, lambda s, name=stage: s.stages.get(name)) for stage in STAGES},  # type: ignore[misc]
+        {stage: _mean(quiet, _taken(stage)) for stage in STAGES},
         _mean(quiet, lambda s: s.ttft_p95_ms),
         _mean(quiet, lambda s: s.e2e_p95_ms),
     )
@@ -129,8 +129,9 @@ def verdict(
     if past and past.e2e_p95_ms and now.e2e_p95_ms and now.e2e_p95_ms > MUCH * past.e2e_p95_ms:
         times = f"{words.times(now.e2e_p95_ms, past.e2e_p95_ms)} the quiet past"
         text = f"Answers are slow: P95 total latency is {words.amount(now.e2e_p95_ms, 'ms')}, {times}"
-        since = _at(active.get("adapter_latency_regression"))
-        return Verdict("warn", "Slow answers", _since(text + _mostly(now, past, STAGES), since, frame), since)
+        worst = active.get("adapter_latency_regression")
+        text += _mostly(now, past, STAGES) + (f", above all {worst.component}" if worst else "")
+        return Verdict("warn", "Slow answers", _since(text, _at(worst), frame), _at(worst))
     quick = (
         f"P95 time to first token is {words.amount(now.ttft_p95_ms, 'ms')}, limit {limits.ttft_p95_ms:.0f} ms"
     )
@@ -175,6 +176,10 @@ def _also(active: Mapping[str, Judgement], titles: Mapping[str, str], frame: Fra
 
 def _at(judgement: Judgement | None) -> datetime | None:
     return judgement.active_at if judgement else None
+
+
+def _taken(stage: str) -> Callable[[Slice], float | None]:
+    return lambda s: s.stages.get(stage)
 
 
 def _mean(slices: Sequence[Slice], value: Callable[[Slice], float | None]) -> float | None:

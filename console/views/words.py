@@ -101,7 +101,10 @@ def gained(now: float | None, past: float | None, unit: str) -> str:
     """What the present is beyond the past, with its sign."""
     if now is None or past is None:
         return ""
-    return f"{'+' if now >= past else '−'}{amount(abs(now - past), unit)}"
+    text = amount(abs(now - past), unit)
+    if text.startswith("0.0 "):
+        return text.replace("0.0", "±0", 1)
+    return f"{'+' if now >= past else '−'}{text}"
 
 
 def times(now: float | None, past: float | None) -> str:

@@ -74,7 +74,14 @@ def look(desks: dict[str, Desk], frame: Frame) -> Callable[..., tuple[str, AppTe
 def _draw(screen, desk, frame):  # no annotations: only its text is run, without this module
     from console.screens import alerts, now, runbooks, slos, slow_chat, sources
 
-    shows = {"now": now, "alerts": alerts, "runbooks": runbooks, "slos": slos, "slow": slow_chat, "sources": sources}
+    shows = {
+        "now": now,
+        "alerts": alerts,
+        "runbooks": runbooks,
+        "slos": slos,
+        "slow": slow_chat,
+        "sources": sources,
+    }
     shows[screen].show(desk, lambda: frame)
 
 
@@ -91,7 +98,9 @@ def fill(root: Path, *, trouble: bool) -> None:
     name = f"prompt_version=v43{EVIL}"
     change = EventFact(TROUBLE, "first_seen", name, "engine", before, f"v43{EVIL}")
     fired = EventFact(TROUBLE, "alert", "high_ttft", "judge", "pending", "firing")
-    problem = EventFact(NOW - timedelta(minutes=2), "problem", "engine-0", "engine", "no answer in 3 s", "Look at it")
+    problem = EventFact(
+        NOW - timedelta(minutes=2), "problem", "engine-0", "engine", "no answer in 3 s", "Look at it"
+    )
     writer.append("events", [change, fired, problem] if trouble else [change])
     writer.append("judgements", list(judgements(trouble=trouble)))
 
@@ -112,11 +121,27 @@ def requests(*, trouble: bool) -> Iterator[RequestFact]:
         at = NOW - timedelta(seconds=1.4 * k)
         queue_ms = 900.0 + k if trouble and at > TROUBLE else 1.0
         yield RequestFact(
-            at, f"req-{k}", "engine", trace_id=f"{k:032x}", session_id=f"s-{k // 3}", turn=k % 3, replica="engine-0",
-            adapter="manga_domain_v3", prompt_version="v42", http_status=200, prompt_tokens=1200, cached_tokens=900,
-            output_tokens=80, frontend_ms=10.0, gateway_ms=5.0, queue_ms=queue_ms, prefill_ms=40.0, decode_ms=900.0,
-            ttft_ms=55.0 + queue_ms, e2e_ms=955.0 + queue_ms,
-        )  # fmt: skip
+            at,
+            f"req-{k}",
+            "engine",
+            trace_id=f"{k:032x}",
+            session_id=f"s-{k // 3}",
+            turn=k % 3,
+            replica="engine-0",
+            adapter="manga_domain_v3",
+            prompt_version="v42",
+            http_status=200,
+            prompt_tokens=1200,
+            cached_tokens=900,
+            output_tokens=80,
+            frontend_ms=10.0,
+            gateway_ms=5.0,
+            queue_ms=queue_ms,
+            prefill_ms=40.0,
+            decode_ms=900.0,
+            ttft_ms=55.0 + queue_ms,
+            e2e_ms=955.0 + queue_ms,
+        )
 
 
 def judgements(*, trouble: bool) -> Iterator[Judgement]:
@@ -126,10 +151,40 @@ def judgements(*, trouble: bool) -> Iterator[Judgement]:
         firing = trouble and at >= TROUBLE
         state, since = ("firing", TROUBLE) if firing else ("inactive", None)
         value = 980.0 if firing else 56.0
-        yield Judgement(at, "rule", "high_ttft", "", state, value, count=200.0, threshold=500.0, active_at=since,
-                        fired_at=since, clock_scale=scale)  # fmt: skip
-        yield Judgement(at, "rule", "oom_rate", "", "no_data", missing="no request carries oom_caught", threshold=0.0,
-                        clock_scale=scale)  # fmt: skip
+        yield Judgement(
+            at,
+            "rule",
+            "high_ttft",
+            "",
+            state,
+            value,
+            count=200.0,
+            threshold=500.0,
+            active_at=since,
+            fired_at=since,
+            clock_scale=scale,
+        )
+        yield Judgement(
+            at,
+            "rule",
+            "oom_rate",
+            "",
+            "no_data",
+            missing="no request carries oom_caught",
+            threshold=0.0,
+            clock_scale=scale,
+        )
         share = 0.4 if firing else 0.98
-        yield Judgement(at, "slo", "ttft_p50", "requests", "missed" if firing else "met", share, share - 0.02,
-                        share + 0.02, 600.0, 0.5, clock_scale=scale)  # fmt: skip
+        yield Judgement(
+            at,
+            "slo",
+            "ttft_p50",
+            "requests",
+            "missed" if firing else "met",
+            share,
+            share - 0.02,
+            share + 0.02,
+            600.0,
+            0.5,
+            clock_scale=scale,
+        )

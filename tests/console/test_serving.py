@@ -9,7 +9,8 @@ import pytest
 
 from console import __main__ as serving
 from console import theme
-from console.services import Failure, pulse, read_runbooks
+from console.services import Desk, pulse, read_runbooks
+from console.views.facts import Failure
 from tests.console.conftest import NOW
 
 CONFIG = Path(serving.__file__).parent / ".streamlit" / "config.toml"
@@ -18,10 +19,15 @@ CONFIG = Path(serving.__file__).parent / ".streamlit" / "config.toml"
 def test_it_is_headless_silent_and_protected() -> None:
     command = serving.streamlit("127.0.0.1", 8600)
     wanted = {
-        "--server.headless=true", "--browser.gatherUsageStats=false", "--server.fileWatcherType=none",
-        "--server.enableXsrfProtection=true", "--server.enableCORS=true", "--server.address=127.0.0.1",
-        "--server.port=8600", "--client.toolbarMode=minimal",
-    }  # fmt: skip
+        "--server.headless=true",
+        "--browser.gatherUsageStats=false",
+        "--server.fileWatcherType=none",
+        "--server.enableXsrfProtection=true",
+        "--server.enableCORS=true",
+        "--server.address=127.0.0.1",
+        "--server.port=8600",
+        "--client.toolbarMode=minimal",
+    }
     assert wanted <= set(command)
 
 
@@ -35,8 +41,11 @@ def test_streamlits_colours_are_the_palettes(mode: str) -> None:
     found = tomllib.loads(CONFIG.read_text(encoding="utf-8"))["theme"][mode]
     tokens = theme.PALETTES[mode]  # type: ignore[index]
     assert (found["primaryColor"], found["backgroundColor"], found["textColor"], found["borderColor"]) == (
-        tokens.accent, tokens.page, tokens.text, tokens.border,
-    )  # fmt: skip
+        tokens.accent,
+        tokens.page,
+        tokens.text,
+        tokens.border,
+    )
 
 
 @pytest.mark.parametrize("mode", ["light", "dark"])
@@ -59,8 +68,10 @@ def luminance(colour: str) -> float:
     return 0.2126 * r + 0.7152 * g + 0.0722 * b
 
 
-def test_a_broken_table_is_an_answer_with_a_remedy(desks: dict) -> None:
-    assert pulse(desks["broken"], NOW) == Failure("/store/metrics: the table cannot be used", "Restore it from a copy")
+def test_a_broken_table_is_an_answer_with_a_remedy(desks: dict[str, Desk]) -> None:
+    assert pulse(desks["broken"], NOW) == Failure(
+        "/store/metrics: the table cannot be used", "Restore it from a copy"
+    )
 
 
 def test_a_broken_runbook_hides_no_other(tmp_path: Path) -> None:

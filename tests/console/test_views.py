@@ -83,7 +83,13 @@ def test_a_time_stands_in_both_zones() -> None:
 
 
 def slice_of(ttft: float, queue: float, count: int = 50, end: datetime = NOW, decode: float = 900.0) -> Slice:
-    stages = {"gateway": 5.0, "frontend": 10.0, "queue": queue, "prefill": 40.0, "decode": decode}
+    stages: dict[str, float | None] = {
+        "gateway": 5.0,
+        "frontend": 10.0,
+        "queue": queue,
+        "prefill": 40.0,
+        "decode": decode,
+    }
     return Slice(end, count, stages, ttft, ttft + decode)
 
 
@@ -99,25 +105,50 @@ STALLED = Judgement(NOW, "rule", "engine_stall", "replica=a", "firing", 0.0, act
 @pytest.mark.parametrize(
     ("found", "tone", "sentence"),
     [
-        pytest.param(said(slice_of(812.0, 700.0), QUIET, FIRING), "bad",
-                     "Chat is slow: P95 time to first token is 812 ms, mostly queueing, since 07:28:00 UTC (16:28 JST).",
-                     id="slow, with its stage and since when"),
-        pytest.param(said(slice_of(812.0, 700.0), None), "bad",
-                     "Chat is slow: P95 time to first token is 812 ms, mostly queueing.", id="slow without a past"),
-        pytest.param(said(slice_of(60.0, 1.0), QUIET), "ok",
-                     "Chat is quick: P95 time to first token is 60 ms, limit 500 ms.", id="quick"),
-        pytest.param(said(slice_of(60.0, 1.0, decode=2400.0), QUIET), "warn",
-                     "Answers are slow: P95 total latency is 2,460 ms, ×2.6 the quiet past, mostly decoding.",
-                     id="a quick first token and a slow answer"),
-        pytest.param(said(slice_of(60.0, 1.0), QUIET, FIRING), "warn",
-                     "Chat is quick (P95 time to first token is 60 ms, limit 500 ms), but not healthy. High TTFT is firing, "
-                     "since 07:28:00 UTC (16:28 JST).", id="quick, but an alert fires"),
-        pytest.param(said(None, QUIET), "none", "Nothing to judge: no request ended in the window.", id="no requests"),
-        pytest.param(said(None, QUIET, STALLED), "bad",
-                     "Chat has stopped: replica=a holds requests and generates nothing, since 07:29:00 UTC (16:29 JST).",
-                     id="a stall"),
+        pytest.param(
+            said(slice_of(812.0, 700.0), QUIET, FIRING),
+            "bad",
+            "Chat is slow: P95 time to first token is 812 ms, mostly queueing, "
+            "since 07:28:00 UTC (16:28 JST).",
+            id="slow, with its stage and since when",
+        ),
+        pytest.param(
+            said(slice_of(812.0, 700.0), None),
+            "bad",
+            "Chat is slow: P95 time to first token is 812 ms, mostly queueing.",
+            id="slow without a past",
+        ),
+        pytest.param(
+            said(slice_of(60.0, 1.0), QUIET),
+            "ok",
+            "Chat is quick: P95 time to first token is 60 ms, limit 500 ms.",
+            id="quick",
+        ),
+        pytest.param(
+            said(slice_of(60.0, 1.0, decode=2400.0), QUIET),
+            "warn",
+            "Answers are slow: P95 total latency is 2,460 ms, ×2.6 the quiet past, mostly decoding.",
+            id="a quick first token and a slow answer",
+        ),
+        pytest.param(
+            said(slice_of(60.0, 1.0), QUIET, FIRING),
+            "warn",
+            "Chat is quick (P95 time to first token is 60 ms, limit 500 ms), but not healthy. "
+            "High TTFT is firing, since 07:28:00 UTC (16:28 JST).",
+            id="quick, but an alert fires",
+        ),
+        pytest.param(
+            said(None, QUIET), "none", "Nothing to judge: no request ended in the window.", id="no requests"
+        ),
+        pytest.param(
+            said(None, QUIET, STALLED),
+            "bad",
+            "Chat has stopped: replica=a holds requests and generates nothing, "
+            "since 07:29:00 UTC (16:29 JST).",
+            id="a stall",
+        ),
     ],
-)  # fmt: skip
+)
 def test_the_verdict_is_one_sentence(found: verdict.Verdict, tone: str, sentence: str) -> None:
     assert (found.tone, found.sentence) == (tone, sentence)
 
@@ -156,9 +187,12 @@ def test_a_budget_spent_twice_is_minus_one() -> None:
 
 @pytest.mark.parametrize(
     ("asked", "seconds"),
-    [pytest.param("07:24", 60, id="a minute"), pytest.param("07:24:12", 30, id="15 s to either side"),
-     pytest.param("req-1", None, id="no time")],
-)  # fmt: skip
+    [
+        pytest.param("07:24", 60, id="a minute"),
+        pytest.param("07:24:12", 30, id="15 s to either side"),
+        pytest.param("req-1", None, id="no time"),
+    ],
+)
 def test_a_time_names_a_stretch(asked: str, seconds: int | None) -> None:
     found = slow.stretch(asked, FRAME)
     assert (found and (found[1] - found[0]).total_seconds()) == seconds
@@ -166,7 +200,8 @@ def test_a_time_names_a_stretch(asked: str, seconds: int | None) -> None:
 
 def test_the_selected_request_wins_then_the_url_then_the_slowest() -> None:
     rows = [RequestFact(NOW, name, "s") for name in ("a", "b", "c")]
-    assert [slow.chosen(s, k, rows).request_id for s, k in (("b", "c"), (None, "c"), (None, "gone"))] == ["b", "c", "a"]  # type: ignore[union-attr]
+    asked = (("b", "c"), (None, "c"), (None, "gone"))
+    assert [slow.chosen(selected, kept, rows) for selected, kept in asked] == [rows[1], rows[2], rows[0]]
     assert slow.chosen(None, None, []) is None
 
 
@@ -189,5 +224,8 @@ def test_a_sparkline_breaks_at_gaps() -> None:
 
 def test_a_link_keeps_what_is_looked_at() -> None:
     frame = Frame(NOW, live=False, zone="Asia/Tokyo", span=SPANS["6h"])
-    assert links.runbook("oom_rate", frame) == "runbooks?tz=JST&at=2026-11-21T07%3A30%3A00Z&span=6h&page=oom_rate"
+    assert (
+        links.runbook("oom_rate", frame)
+        == "runbooks?tz=JST&at=2026-11-21T07%3A30%3A00Z&span=6h&page=oom_rate"
+    )
     assert links.to("alerts", Frame(NOW)) == "alerts"
