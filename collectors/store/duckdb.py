@@ -7,7 +7,7 @@ compacted away between the two is no error: the log is read again, once.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -76,7 +76,7 @@ class DuckReader:
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
-        """While it lasts, this thread's queries see each table as it first saw it: consistent, and cheaper."""
+        """While it lasts, this thread sees each table as it first saw it: consistent, and cheaper."""
         outer = getattr(self._pinned, "tables", None)
         self._pinned.tables = {} if outer is None else outer
         try:
@@ -130,26 +130,29 @@ class DuckReader:
                 return pinned[name]
             try:
                 opened = self._refresh(name)
-                if pinned is not None:
-                    pinned[name] = opened
-                return opened
             except TableNotFoundError:
                 self._open.pop(name, None)
                 return None
             except (DeltaError, OSError) as error:
                 where = f"{self.root}/{name}"
-                raise StoreError(where, told(error), f"Move {where} away or restore it from a copy") from error
+                raise StoreError(
+                    where, told(error), f"Move {where} away or restore it from a copy"
+                ) from error
+            if pinned is not None:
+                pinned[name] = opened
+            return opened
 
     def _refresh(self, name: str) -> _Opened:
-        opened = self._updated(self._open.get(name))
+        opened = self._updated(name)
         if opened is None:
-            table = DeltaTable(f"{self.root.rstrip('/')}/{name}")
-            opened = _Opened(table, table.version(), _files(table))
+            table = DeltaTable(self._path(name))
+            opened = _Opened(table, table.version(), _files(table, self._path(name)))
         self._open[name] = opened
         return opened
 
-    def _updated(self, opened: _Opened | None) -> _Opened | None:
+    def _updated(self, name: str) -> _Opened | None:
         """With the commits since; None where another table lies there by now, and is to be opened anew."""
+        opened = self._open.get(name)
         if opened is None:
             return None
         try:
@@ -157,7 +160,12 @@ class DuckReader:
         except (DeltaError, OSError):
             return None
         version = opened.table.version()
-        return opened if version == opened.version else _Opened(opened.table, version, _files(opened.table))
+        if version == opened.version:
+            return opened
+        return _Opened(opened.table, version, _files(opened.table, self._path(name)))
+
+    def _path(self, name: str) -> str:
+        return f"{self.root.rstrip('/')}/{name}"
 
 
 def _store_error(root: str, error: duckdb.Error) -> StoreError:
@@ -167,20 +175,15 @@ def _store_error(root: str, error: duckdb.Error) -> StoreError:
     return StoreError(root, told(error), "Check the disk; restore the damaged files from a copy")
 
 
-def _files(table: DeltaTable) -> tuple[_File, ...]:
+def _files(table: DeltaTable, where: str) -> tuple[_File, ...]:
     found = pa.table(table.get_add_actions(flatten=True)).to_pydict()
-    paths = table.file_uris()
-    if len(paths) != len(found["path"]):
-        return tuple(_File(p, None, None) for p in paths)
-    times: Mapping[str, tuple[Any, Any]] = dict(
-        zip(found["path"], zip(found.get("min.at", [None] * len(paths)), found.get("max.at", [None] * len(paths)), strict=True), strict=True)
+    unknown = [None] * len(found["path"])
+    ranges = zip(found.get("min.at", unknown), found.get("max.at", unknown), strict=True)
+    # not the table's own list of addresses: those are percent-encoded, also where they are paths
+    return tuple(
+        _File(f"{where}/{path}", _utc(first), _utc(last))
+        for path, (first, last) in zip(found["path"], ranges, strict=True)
     )
-    return tuple(_File(p, *_range(times, p)) for p in paths)
-
-
-def _range(times: Mapping[str, tuple[Any, Any]], uri: str) -> tuple[datetime | None, datetime | None]:
-    low, high = times.get("/".join(uri.rsplit("/", 2)[1:]), (None, None))
-    return _utc(low), _utc(high)
 
 
 def _utc(value: datetime | None) -> datetime | None:
@@ -225,7 +228,7 @@ _TYPES = {
 
 def _empty(schema: pa.Schema) -> str:
     columns = ", ".join(
-        f"CAST(NULL AS {next(t for is_, t in _TYPES.items() if is_(field.type))}) AS \"{field.name}\""
+        f'CAST(NULL AS {next(t for is_, t in _TYPES.items() if is_(field.type))}) AS "{field.name}"'
         for field in schema
     )
     return f"(SELECT {columns} WHERE false)"
