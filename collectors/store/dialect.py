@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -26,7 +27,6 @@ class Dialect:
     null_float: str
     text: str
     backslash_escapes: bool
-    reader_filters_time: bool  # the reader itself keeps rows outside (since, until] away
 
     def literal(self, value: float | bool | str) -> str:  # noqa: FBT001 - a value, not a switch
         """A value as a SQL literal, quoted so that nothing in a text can leave it."""
@@ -36,6 +36,13 @@ class Dialect:
             return repr(value)
         escaped = value.replace("\\", "\\\\") if self.backslash_escapes else value
         return "'" + escaped.replace("'", "''") + "'"
+
+    def filled(self, sql: str, tables: Collection[str], relation: Callable[[str], str]) -> str:
+        """The statement with its tables for `{name}`; what a text literal holds stays as it is."""
+        escaped = r"|\\." if self.backslash_escapes else ""
+        inside = r"[^'\\]" if self.backslash_escapes else r"[^']"
+        pattern = rf"'(?:{inside}{escaped})*'|{{({'|'.join(tables)})}}"
+        return re.sub(pattern, lambda m: relation(m[1]) if m[1] else m[0], sql, flags=re.DOTALL)
 
     def group(self, column: str) -> str:
         """A grouping column as text; a missing value is the empty text."""
@@ -66,7 +73,6 @@ DUCKDB = Dialect(
     null_float="CAST(NULL AS DOUBLE)",
     text="CAST({} AS VARCHAR)",
     backslash_escapes=False,
-    reader_filters_time=True,
 )
 
 CLICKHOUSE = Dialect(
@@ -83,5 +89,4 @@ CLICKHOUSE = Dialect(
     null_float="CAST(NULL AS Nullable(Float64))",
     text="CAST({} AS Nullable(String))",
     backslash_escapes=True,
-    reader_filters_time=False,
 )

@@ -107,10 +107,8 @@ class DuckReader:
     def _run(
         self, sql: str, params: Sequence[Any], since: datetime | None, until: datetime | None
     ) -> pa.Table:
-        named = {t: self._relation(t, since, until) for t in TABLES if f"{{{t}}}" in sql}
-        for table, relation in named.items():
-            sql = sql.replace(f"{{{table}}}", relation)
-        return self._connection.cursor().sql(sql, params=list(params)).to_arrow_table()
+        text = self.dialect.filled(sql, TABLES, lambda name: self._relation(name, since, until))
+        return self._connection.cursor().sql(text, params=list(params)).to_arrow_table()
 
     def _relation(self, name: str, since: datetime | None, until: datetime | None) -> str:
         """The table's rows in (since, until]; files that lie inside wholly are not filtered row by row."""

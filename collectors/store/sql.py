@@ -55,13 +55,9 @@ class _Frame:
         return ", ".join(self.keys)
 
     def rows(self, table: str, columns: Sequence[str], where: str) -> str:
-        """Facts copied to the instants whose window holds them."""
-        conditions = [f"({where})"]
-        if not self.dialect.reader_filters_time:
-            since, until = (self.dialect.instant(t) for t in (self.grid.start - self.window, self.grid.end))
-            conditions += [f"{AT} > {since}", f"{AT} <= {until}"]
+        """Facts copied to the instants whose window holds them; the reader gives those of the grid only."""
         selected = ", ".join([f"{self._instants()} AS k", *self.groups, *columns])
-        return f"SELECT {selected} FROM {{{table}}} WHERE {' AND '.join(conditions)}"
+        return f"SELECT {selected} FROM {{{table}}} WHERE {where}"
 
     def metric_rows(self, metrics: Sequence[str], columns: Sequence[str]) -> str:
         """As `rows`; an increment over a longer time than the window cannot be placed in it."""
