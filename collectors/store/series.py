@@ -111,18 +111,24 @@ def _with_reasons(
     if reading.table == "requests":
         return points
     since, until = grid.start - window, grid.end
-    scrapes = Reading("scrapes", "", Level("up", "max"), "", by=())
+    own = tuple(by for by in reading.by if by == "replica")
+    scrapes = Reading("scrapes", "", Level("up", "max"), "", by=own)
     rows = reader.query(
         reading_sql(scrapes, grid, window, reader.dialect), since=since, until=until
     ).to_pylist()
-    alive = {row["k"] for row in rows if row["value"] == 1}
+    alive = {(row["k"], _group(row, scrapes)) for row in rows if row["value"] == 1}
     exposed = _exposed(reader, reading.computation, since, until)
     why = NOTHING_TO_DIVIDE if exposed else NOT_EXPOSED
-    start, step = grid.start, grid.step
     return [
-        replace(p, missing=why) if p.missing == NO_SCRAPE and (p.at - start) // step in alive else p
+        replace(p, missing=why) if p.missing == NO_SCRAPE and _scraped(p, reading, grid, alive) else p
         for p in points
     ]
+
+
+def _scraped(p: Point, reading: Reading, grid: Grid, alive: set[tuple[int, tuple[str, ...]]]) -> bool:
+    """Whether the point's own replica answered, or any where it is of none."""
+    replica = tuple(name for by, name in zip(reading.by, p.group, strict=True) if by == "replica")
+    return ((p.at - grid.start) // grid.step, replica) in alive
 
 
 def _exposed(reader: Reader, kind: Computation, since: Any, until: Any) -> bool:

@@ -65,6 +65,10 @@ class _Frame:
         fits = f"(interval_s IS NULL OR interval_s <= {self.window.total_seconds()!r})"
         return self.rows("metrics", columns, f"metric IN ({named}) AND {fits}")
 
+    def level_rows(self, metric: str, columns: Sequence[str]) -> str:
+        """As `rows`; a level holds however long nobody had looked before."""
+        return self.rows("metrics", columns, f"metric = {self.dialect.literal(metric)}")
+
     def seconds(self) -> float:
         return self.window.total_seconds()
 
@@ -112,11 +116,11 @@ def _plain(f: _Frame, value: str, count: str, source: str) -> str:
 
 
 def _rate(kind: Rate, f: _Frame) -> str:
-    series = "replica AS s0, engine AS s1, label AS s2"
+    series = "replica AS s0, engine AS s1, model AS s2, label AS s3"
     inner = (
         f"SELECT {f.by}, sum(value) / sum(interval_s) AS rate, sum(value) AS total "
         f"FROM ({f.metric_rows([kind.metric], [series, 'value', 'interval_s'])}) "
-        f"GROUP BY {f.by}, s0, s1, s2"
+        f"GROUP BY {f.by}, s0, s1, s2, s3"
     )
     return _plain(f, "sum(rate)", "sum(total)", inner)
 
@@ -133,27 +137,30 @@ def _ratio(kind: Ratio, f: _Frame) -> str:
 
 
 def _mean(kind: Mean, f: _Frame) -> str:
-    rows = f.metric_rows([kind.metric], ["sum AS total", "value AS n"])
+    # an unknown sum takes its observations with it
+    rows = f.metric_rows([kind.metric], ["sum AS total", "CASE WHEN sum IS NOT NULL THEN value END AS n"])
     return _plain(f, f"sum(total) * {kind.scale!r} / nullif(sum(n), 0)", "sum(n)", rows)
 
 
 def _quantile(kind: Quantile, f: _Frame) -> str:
-    d, summed = f.dialect, _buckets(kind.metric, f)
+    d = f.dialect
+    # replicas of two versions may divide the same range differently: by upper bound, as Prometheus sums by le
+    summed = f"SELECT {f.by}, min(lo) AS lowest, hi, sum(c) AS n FROM ({_buckets(kind.metric, f)}) AS s"
     running = (
-        f"SELECT {f.by}, lo, hi, c, sum(c) OVER (PARTITION BY {f.by} ORDER BY hi) AS cum, "
-        f"sum(c) OVER (PARTITION BY {f.by}) AS total FROM ({summed}) AS s"
+        f"SELECT {f.by}, lowest, hi, n, sum(n) OVER (PARTITION BY {f.by} ORDER BY hi) AS cum, "
+        f"sum(n) OVER (PARTITION BY {f.by}) AS total FROM ({summed} WHERE c > 0 GROUP BY {f.by}, hi) AS b"
     )
     pick = (
-        f"SELECT {f.by}, {d.at_least.format('lo', 'hi')} AS blo, min(hi) AS bhi, "
-        f"{d.at_least.format('cum', 'hi')} AS bcum, {d.at_least.format('c', 'hi')} AS bc, max(total) AS n "
-        f"FROM ({running}) AS r WHERE cum >= {kind.q!r} * total AND c > 0 GROUP BY {f.by}"
+        f"SELECT {f.by}, min(lowest) AS blo, min(hi) AS bhi, {d.at_least.format('cum', 'hi')} AS bcum, "
+        f"{d.at_least.format('n', 'hi')} AS bc, max(total) AS everything "
+        f"FROM ({running}) AS r WHERE cum >= {kind.q!r} * total GROUP BY {f.by}"
     )
     # Prometheus's histogram_quantile: linear within the bucket; in the last, open one its lower bound
-    inside = f"blo + (bhi - blo) * ({kind.q!r} * n - (bcum - bc)) / bc"
+    inside = f"blo + (bhi - blo) * ({kind.q!r} * everything - (bcum - bc)) / bc"
     value = f"CASE WHEN bhi > 1e300 THEN blo ELSE {inside} END * {kind.scale!r}"
     return (
         f"SELECT {f.by}, {value} AS value, blo * {kind.scale!r} AS low, bhi * {kind.scale!r} AS high, "
-        f"n AS count FROM ({pick}) AS p"
+        f"everything AS count FROM ({pick}) AS p"
     )
 
 
@@ -182,15 +189,17 @@ def _level(kind: Level, f: _Frame) -> str:
     series = "replica AS s0, engine AS s1, model AS s2, label AS s3"
     inner = (
         f"SELECT {f.by}, {f.dialect.latest.format('value', AT)} AS level "
-        f"FROM ({f.metric_rows([kind.metric], [series, 'value', AT])}) GROUP BY {f.by}, s0, s1, s2, s3"
+        f"FROM ({f.level_rows(kind.metric, [series, 'value', AT])}) GROUP BY {f.by}, s0, s1, s2, s3"
     )
     return _plain(f, f"{kind.across}(level)", "count(*)", inner)
 
 
 def _age(kind: Age, f: _Frame) -> str:
-    newest = f"max(CASE WHEN value = 1 THEN {f.dialect.epoch_us.format(AT)} END)"
+    at = f.dialect.epoch_us.format(AT)
+    # where it never stood at 1 in the window, at least the time since the first look: no outage ends an alert
+    newest = f"coalesce(max(CASE WHEN value = 1 THEN {at} END), min({at}))"
     then = f"({_epoch_us(f.grid)} + k * {_us(f.grid.step)})"
-    return _plain(f, f"({then} - {newest}) / 1e6", "count(*)", f.metric_rows([kind.metric], ["value", AT]))
+    return _plain(f, f"({then} - {newest}) / 1e6", "count(*)", f.level_rows(kind.metric, ["value", AT]))
 
 
 def _request_quantile(kind: RequestQuantile, f: _Frame) -> str:
