@@ -33,6 +33,7 @@ MARKS = ("first_seen", "engine_restart", "telemetry_gap", "scaling", "deploy")
 SLICE = timedelta(
     minutes=5
 )  # the window of the latency rules, so that the verdict speaks of the same requests
+BEFORE = timedelta(minutes=15)
 LAST_TURN = timedelta(hours=1)  # an SLO or rule not judged for so long is not being judged
 
 
@@ -193,6 +194,12 @@ def adapters(desk: Desk, since: datetime, until: datetime) -> list[str]:
 def explained(desk: Desk, request: RequestFact) -> Explanation:
     """Why one request took as long as it did."""
     return explain(desk.reader, request)
+
+
+@guarded
+def changes_before(desk: Desk, at: datetime) -> list[EventFact]:
+    """What changed in the quarter of an hour before an instant, newest first, however much else happened."""
+    return queries.events(desk.reader, at - BEFORE, at, MARKS)
 
 
 @guarded

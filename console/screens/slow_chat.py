@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import pandas as pd
 import streamlit as st
@@ -58,7 +58,13 @@ def show(desk: Desk, tick: Tick) -> None:
         explanation = services.explained(desk, request)
         told = answered(explanation, None)
         if told is not None:
-            _explained(told, frame, {r.name: r.title for r in desk.rules})
+            before = answered(services.changes_before(desk, request.at), [])
+            events = changes.telling([*before, *(e for e in told.events if e not in before)])
+            _explained(told, frame, changes.lines(events, frame, request.at, _titles(desk)))
+
+
+def _titles(desk: Desk) -> dict[str, str]:
+    return {r.name: r.title for r in desk.rules}
 
 
 def _forget() -> None:
@@ -119,7 +125,7 @@ def _table(found: Sequence[RequestFact], frame: Frame, asked: str) -> str | None
     return found[rows[0]].request_id if rows and rows[0] < len(found) else None
 
 
-def _explained(e: Explanation, frame: Frame, titles: Mapping[str, str]) -> None:
+def _explained(e: Explanation, frame: Frame, before: Sequence[changes.Line]) -> None:
     page = slow.PAGES[e.leading.stage] if e.leading else "high_ttft"
     sub = markup.join(
         markup.link("Runbook", links.runbook(page, frame)),
@@ -149,12 +155,12 @@ def _explained(e: Explanation, frame: Frame, titles: Mapping[str, str]) -> None:
             )
         )
     with right:
-        draw(markup.join(_around(e), _events(e, frame, titles)))
+        draw(markup.join(_around(e), _events(before, frame)))
 
 
 def _stages(e: Explanation, frame: Frame) -> None:
     with st.container(border=True, key="card"):
-        enough = "" if e.peers.enough else "too few to compare"
+        enough = "line: their median, pale: their P95" if e.peers.enough else "too few to compare"
         src = markup.source("", f"{e.peers.count:,} peers: {e.peers.description}", enough)
         draw(markup.tag("div", markup.tag("h2", "Where the time went"), src, cls="m-title"))
         if all(s.ms is None for s in e.stages):
@@ -190,8 +196,7 @@ def _around(e: Explanation) -> markup.Html:
     return markup.card("The engine around it", markup.table([("Reading", ""), ("Range", "")], rows), src)
 
 
-def _events(e: Explanation, frame: Frame, titles: Mapping[str, str]) -> markup.Html:
-    found = changes.lines(changes.telling(e.events), frame, e.request.at, titles)
+def _events(found: Sequence[changes.Line], frame: Frame) -> markup.Html:
     src = markup.source("events", "15 min before", f"{len(found)} events")
     if not found:
         return markup.card(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from collectors.judge.rules import Rule
@@ -57,7 +57,9 @@ def build(
         (j for j in standing if j.state in verdict.ACTIVE), key=lambda j: (j.state != "firing", j.name)
     )
     bars = STAGES if said.word == "Slow answers" else verdict.TTFT_STAGES
-    shown = changes.lines(marks, frame, said.since or frame.now)
+    lines = changes.lines(marks, frame, said.since or frame.now)
+    # Without trouble there is no "before": then it counts from the instant looked at.
+    shown = lines if said.since else [replace(x, detail=x.detail.replace(" before", " ago")) for x in lines]
     return Now(
         said,
         newest,
