@@ -17,6 +17,7 @@ from collectors.signals.increments import Snapshot, advance
 from collectors.sources.tape import Tape
 
 MAX_GAP = timedelta(minutes=5)
+SEAM = timedelta(seconds=1)  # between the last fact of a round and the first of the next: a scrape a second
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +50,18 @@ def play(tape: Tape, head: Head, until: datetime) -> tuple[Head, Batch]:
 
 
 def play_looping(tape: Tape, head: Head, until: datetime) -> tuple[Head, Batch]:
-    """As `play`, beginning again at the start whenever the tape ends."""
-    batch = Batch()
-    while until - head.shift > tape.end:
-        rounds_end = tape.end + head.shift
-        head, last = play(tape, head, rounds_end)
-        batch += last
-        head = start(tape, rounds_end - tape.start, f"~{int(rounds_end.timestamp())}")
-    head, rest = play(tape, head, until)
+    """As `play`, beginning again at the start whenever the tape ends.
+
+    Whole rounds that nobody asked for meanwhile (the machine slept) are skipped: they would come all at once.
+    """
+    ends = tape.end + head.shift
+    if until <= ends:
+        return play(tape, head, until)
+    _, batch = play(tape, head, ends)
+    length = tape.end - tape.start + SEAM
+    over_meanwhile = (until - ends - timedelta.resolution) // length
+    shift = head.shift + length * (1 + over_meanwhile)
+    head, rest = play(tape, start(tape, shift, f"~{int((tape.start + shift).timestamp())}"), until)
     return head, batch + rest
 
 
