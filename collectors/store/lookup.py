@@ -40,10 +40,11 @@ def peers(reader: Reader, request: RequestFact) -> Peers:
     since, until = request.at - PEER_SPAN, request.at + PEER_SPAN
     d = reader.dialect
     conditions = [
-        f"{AT} > {d.instant(since)} AND {AT} <= {d.instant(until)}",
         "http_status < 400",
         f"request_id <> {d.literal(request.request_id)}",
-        *_alike(reader, request),
+        # one whose engine span never came is nobody to compare with
+        f"coalesce({', '.join(f'{s}_ms' for s in STAGES)}) IS NOT NULL",
+        *_alike(reader, request, since, until),
     ]
     columns = ", ".join(f"{d.quantiles(f'{s}_ms', [0.5, 0.95])} AS {s}" for s in STAGES)
     row = reader.query(
@@ -73,12 +74,11 @@ def scrape_interval(reader: Reader, at: datetime) -> timedelta | None:
     """How often engines were scraped around an instant; None where they were not. Raises StoreError."""
     d, since, until = reader.dialect, at - timedelta(minutes=1), at + timedelta(minutes=1)
     found = reader.query(
-        f"SELECT median(interval_s) AS s FROM {{metrics}} WHERE metric = 'requests_running' "
-        f"AND {AT} > {d.instant(since)} AND {AT} <= {d.instant(until)}",
+        f"SELECT {d.quantiles('interval_s', [0.5])} AS s FROM {{metrics}} WHERE metric = 'requests_running'",
         since=since,
         until=until,
     ).to_pylist()[0]["s"]
-    return timedelta(seconds=found) if found else None
+    return timedelta(seconds=found[0]) if found else None
 
 
 def _where(reader: Reader, condition: str) -> list[RequestFact]:
@@ -86,15 +86,22 @@ def _where(reader: Reader, condition: str) -> list[RequestFact]:
     return facts(TABLES["requests"], reader.query(sql))
 
 
-def _alike(reader: Reader, request: RequestFact) -> list[str]:
+def _alike(reader: Reader, request: RequestFact, since: datetime, until: datetime) -> list[str]:
     d, found = reader.dialect, []
     if request.adapter is not None:
-        stem = family(request.adapter) or request.adapter
-        found.append(f"substr(adapter, 1, {len(stem)}) = {d.literal(stem)}")
+        kin = ", ".join(d.literal(name) for name in _kin(reader, request.adapter, since, until))
+        found.append(f"adapter IN ({kin})")
     for column, tokens in _lengths(request):
         low, high = _bucket(tokens)
         found.append(f"{column} >= {low} AND {column} < {high}")
     return found
+
+
+def _kin(reader: Reader, adapter: str, since: datetime, until: datetime) -> list[str]:
+    """The adapter and all others of its family; a name that only begins like it is of another."""
+    sql = "SELECT DISTINCT adapter FROM {requests} WHERE adapter IS NOT NULL"
+    named = {row["adapter"] for row in reader.query(sql, since=since, until=until).to_pylist()}
+    return sorted({adapter, *(name for name in named if family(name) == family(adapter))})
 
 
 def _lengths(request: RequestFact) -> list[tuple[str, int]]:
@@ -103,13 +110,13 @@ def _lengths(request: RequestFact) -> list[tuple[str, int]]:
 
 
 def _bucket(tokens: int) -> tuple[int, int]:
-    """The power-of-two bucket that holds a length: [1024, 2048) for 1,190 tokens."""
-    low = 1 << (max(tokens, 1).bit_length() - 1)
-    return low, low * 2
+    """The power-of-two bucket that holds a length: [1024, 2048) for 1,190 tokens; 0 is one of its own."""
+    low = 1 << (tokens.bit_length() - 1) if tokens > 0 else 0
+    return low, max(low * 2, 1)
 
 
 def _description(request: RequestFact) -> str:
-    parts = [f"adapter {family(request.adapter)}*"] if request.adapter else []
+    parts = [f"adapter {family(request.adapter) or 'v'}*"] if request.adapter else []
     for column, tokens in _lengths(request):
         low, high = _bucket(tokens)
         parts.append(f"{low:,} to {high - 1:,} {column.replace('_', ' ')}")
@@ -117,4 +124,4 @@ def _description(request: RequestFact) -> str:
 
 
 def _times(found: Any) -> PeerTimes:
-    return PeerTimes(*(found if found is not None else (None, None)))
+    return PeerTimes(*(found or (None, None)))
