@@ -49,9 +49,10 @@ class Dialect:
         return f"coalesce({self.text.format(column)}, '')"
 
     def quantiles(self, column: str, fractions: Sequence[float]) -> str:
-        """An exact quantile of the column for each fraction, as an array."""
+        """An exact quantile of the column for each fraction, as an array; without values empty or NULL."""
         if self.name == "clickhouse":
-            return f"quantilesExactInclusive({', '.join(map(repr, fractions))})({column})"
+            found = f"quantilesExactInclusive({', '.join(map(repr, fractions))})({column})"
+            return f"if(count({column}) = 0, [], {found})"
         return f"quantile_cont({column}, [{', '.join(map(repr, fractions))}])"
 
     def instant(self, at: datetime) -> str:
