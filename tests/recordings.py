@@ -77,11 +77,14 @@ def metrics_text(offset_s: float) -> str:
     return next(text for at, text in scrapes() if at >= T0_S + offset_s)
 
 
-@cache
 def replayed(places: pytest.TempPathFactory) -> Path:
     """A store with the whole bundled drill, judged at CLOCK_SCALE. Read-only: every test shares it."""
-    store = places.mktemp("replayed") / "store"
-    command = ["replay", str(BUNDLED), "--store", str(store), "--clock-scale", f"{CLOCK_SCALE:g}"]
+    return _replayed(places.getbasetemp() / "replayed")
+
+
+@cache
+def _replayed(store: Path) -> Path:
+    command = ["replay", str(BUNDLED), "--store", str(store), "--clock-scale", f"{CLOCK_SCALE:g}", "--json"]
     subprocess.run(
         [sys.executable, "-m", "collectors.cli", *command], cwd=ROOT, check=True, capture_output=True
     )
