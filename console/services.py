@@ -23,6 +23,7 @@ from collectors.store.errors import StoreError
 from collectors.store.series import Reader, series
 from collectors.store.tables import REQUESTS, TABLES
 from console import queries
+from console.views import evidence
 from console.views.facts import Change, Failure, Origin, Pulse, Slice, TableState, Told
 from console.views.frame import SPARK_POINTS, Frame
 
@@ -34,6 +35,7 @@ SLICE = timedelta(
     minutes=5
 )  # the window of the latency rules, so that the verdict speaks of the same requests
 BEFORE = timedelta(minutes=15)
+MAX_SLICES = 300  # of the engines' histograms; a quiet past needs no more
 LAST_TURN = timedelta(hours=1)  # an SLO or rule not judged for so long is not being judged
 
 
@@ -135,8 +137,18 @@ def values(desk: Desk, now: datetime, names: Sequence[str], scale: float) -> lis
 
 @guarded
 def slices(desk: Desk, frame: Frame, scale: float) -> list[Slice]:
-    """The span's requests in slices of the latency rules' window, newest first."""
-    return queries.slices(desk.reader, frame.since, frame.now, SLICE / scale)
+    """The span in slices of the latency rules' window, newest first: from requests, else from the engines."""
+    window = SLICE / scale
+    found = queries.slices(desk.reader, frame.since, frame.now, window)
+    return found or _engine_slices(desk, frame, window)
+
+
+def _engine_slices(desk: Desk, frame: Frame, window: timedelta) -> list[Slice]:
+    count = min(MAX_SLICES, max(1, frame.span // window))
+    grid = Grid(frame.now - window * (count - 1), window, count)
+    with desk.reader.snapshot():
+        told = {name: series(desk.reader, READINGS[name], grid, window) for name in evidence.ENGINE_SLICE}
+    return evidence.engine_slices(told)
 
 
 @guarded

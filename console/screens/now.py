@@ -8,7 +8,7 @@ from console import charts, links, markup, panels, services
 from console.screens.parts import Tick, answered, chart, draw, empty, heading, live
 from console.services import Desk
 from console.theme import palette
-from console.views import charting, now, tiles, words
+from console.views import charting, evidence, now, tiles, words
 from console.views.facts import Pulse
 from console.views.frame import POINTS, Frame
 
@@ -27,10 +27,12 @@ def _body(desk: Desk, tick: Tick) -> None:
         empty()
         return
     _above(desk, frame, known)
-    told = answered(services.told(desk, frame, [name for _, name, _ in tiles.FIGURES], known.clock_scale), [])
+    requests = evidence.has_requests(known, frame)
+    names = evidence.spoken_by((name for _, name, _ in tiles.FIGURES), requests=requests)
+    told = answered(services.told(desk, frame, names, known.clock_scale), [])
     if told:
         draw(panels.tile_grid(tiles.tiles(told, desk.rules, known.clock_scale), frame))
-    _chart(desk, frame, known.clock_scale)
+    _chart(desk, frame, known.clock_scale, requests=requests)
 
 
 def _above(desk: Desk, frame: Frame, pulse: Pulse) -> None:
@@ -48,7 +50,9 @@ def _above(desk: Desk, frame: Frame, pulse: Pulse) -> None:
     left, right = st.columns([3, 2], gap="small")
     seen = f"{model.now.count:,} requests" if model.now else "0 requests"
     with left:
-        where = markup.source("request stages, mean", words.window(services.SLICE, pulse.clock_scale), seen)
+        by_engine = model.now is not None and model.now.basis == "engine"
+        spoken = "stage means of the engine's histograms" if by_engine else "request stages, mean"
+        where = markup.source(spoken, words.window(services.SLICE, pulse.clock_scale), seen)
         draw(panels.stages(model.rows, model.bars, model.now, model.past, where))
     with right:
         draw(
@@ -75,7 +79,7 @@ def _sub(model: now.Now, frame: Frame, pulse: Pulse) -> object:
     return markup.link("Find slow requests", links.to("slow-chat", frame))
 
 
-def _chart(desk: Desk, frame: Frame, scale: float) -> None:
+def _chart(desk: Desk, frame: Frame, scale: float, *, requests: bool) -> None:
     with st.container(border=True, key="card"):
         chosen = st.segmented_control(
             "Chart",
@@ -85,7 +89,7 @@ def _chart(desk: Desk, frame: Frame, scale: float) -> None:
             bind="query-params",
             label_visibility="collapsed",
         )
-        plan = charting.CHARTS[chosen or charting.FIRST]
+        plan = charting.plan(chosen, requests=requests)
         told = answered(services.told(desk, frame, plan.readings, scale, POINTS), [])
         marks = charting.marks(
             answered(services.marks(desk, frame), []),

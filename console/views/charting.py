@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from collectors.model import EventFact
 from console.charts import Line, Mark
 from console.views import changes, verdict
+from console.views.evidence import spoken_by
 from console.views.facts import Change, Told
 from console.views.frame import Frame
 
@@ -33,6 +34,12 @@ CHARTS: Mapping[str, Plan] = {
     "Errors": Plan(("error_ratio", "rejected_ratio"), ("errors", "rejected"), "ratio"),
 }
 MAX_CHANGES = 6  # marks beyond these would cover each other
+
+
+def plan(chosen: str | None, *, requests: bool) -> Plan:
+    """The chart of that name; without request rows, from the engine's own counts where it has them."""
+    asked = CHARTS[chosen or FIRST]
+    return replace(asked, readings=spoken_by(asked.readings, requests=requests))
 
 
 def lines(plan: Plan, told: Sequence[Told], colours: Sequence[str]) -> list[Line]:

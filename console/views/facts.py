@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Literal
 
 from collectors.signals.points import Point
 from collectors.signals.readings import Reading
@@ -37,13 +38,17 @@ class Pulse:
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """The requests that ended in (end - window, end]: mean stages and P95s in milliseconds."""
+    """The requests that ended in (end - window, end]: mean stages and P95s in milliseconds.
+
+    `basis` says who counted them: request rows, or the engines' own histograms.
+    """
 
     end: datetime
     count: int
     stages: dict[str, float | None] = field(default_factory=dict)
     ttft_p95_ms: float | None = None
     e2e_p95_ms: float | None = None
+    basis: Literal["requests", "engine"] = "requests"
 
 
 @dataclass(frozen=True, slots=True)

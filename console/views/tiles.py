@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from collectors.judge.rules import Rule
 from console.views import words
+from console.views.evidence import ENGINE_INSTEAD
 from console.views.facts import Told
 
 # title, reading, the rule or page that its runbook link leads to
@@ -45,11 +46,12 @@ class Tile:
 def tiles(told: Sequence[Told], rules: Sequence[Rule], scale: float) -> list[Tile]:
     """A tile a figure, in the order of FIGURES."""
     by_reading = {t.reading.name: t for t in told}
-    return [
-        _tile(title, by_reading[name], page, rules, scale)
-        for title, name, page in FIGURES
-        if name in by_reading
-    ]
+    found = []
+    for title, name, page in FIGURES:
+        spoken = by_reading.get(name) or by_reading.get(ENGINE_INSTEAD.get(name, name))
+        if spoken is not None:
+            found.append(_tile(title, spoken, page, rules, scale))
+    return found
 
 
 def _tile(title: str, told: Told, page: str, rules: Sequence[Rule], scale: float) -> Tile:
@@ -97,7 +99,7 @@ _COUNTS = {
 
 
 def _rule(reading: str, rules: Sequence[Rule]) -> Rule | None:
-    judged = {"request_ttft_p95_ms": "ttft_p95_ms"}.get(reading, reading)
+    judged = ENGINE_INSTEAD.get(reading, reading)
     return next((r for r in rules if r.reading == judged and r.threshold is not None), None)
 
 
