@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 MS_PER_S = 1000.0
@@ -51,7 +52,9 @@ def stages(client_e2e_ms: float | None, engine: Mapping[str, Any]) -> Stages:
 
 def _ms(attributes: Mapping[str, Any], name: str) -> float | None:
     value = attributes.get(_LATENCY + name)
-    return float(value) * MS_PER_S if isinstance(value, int | float) else None
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    # a single nan in a column would be every quantile over it
+    return float(value) * MS_PER_S if number and isfinite(value) else None
 
 
 def error_kind(http_status: int | None, text: str | None) -> str | None:
