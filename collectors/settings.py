@@ -33,7 +33,7 @@ def runbook_pages() -> dict[str, Path]:
 class Settings(Strict):
     """Everything an operator may set. Durations such as 5s, 2m, 30d."""
 
-    store: str = Field(default=".mangaops/store", description="root of the tables: a folder or an s3:// URL")
+    store: str = Field(default=".mangaops/store", description="root of the tables, a folder")
     engines: tuple[HttpUrl, ...] = Field(
         default=(), description="vLLM replicas to scrape, such as http://127.0.0.1:8000"
     )

@@ -55,7 +55,7 @@ def streamlit(host: str, port: int) -> list[str]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m console", description="Serve the mangaops console.")
     parser.add_argument("--config", type=Path, help="mangaops.yaml")
-    parser.add_argument("--store", help="root of the tables: a folder or an s3:// URL")
+    parser.add_argument("--store", help="root of the tables, a folder")
     parser.add_argument("--host", help="address to listen on (127.0.0.1)")
     parser.add_argument("--port", type=int, help="port to listen on (8501)")
     parser.add_argument("--time-zone", help="the second time zone, beside UTC (Asia/Tokyo)")

@@ -64,7 +64,7 @@ class Upkeep:
 
 
 class DeltaWriter:
-    """Appends facts to the tables under one root (a folder, or an s3:// URL)."""
+    """Appends facts to the tables under one root, a folder."""
 
     def __init__(self, root: str) -> None:
         self.root = root
