@@ -52,9 +52,10 @@ def stages(client_e2e_ms: float | None, engine: Mapping[str, Any]) -> Stages:
 
 def _ms(attributes: Mapping[str, Any], name: str) -> float | None:
     value = attributes.get(_LATENCY + name)
-    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
     # a single nan in a column would be every quantile over it
-    return float(value) * MS_PER_S if number and isfinite(value) else None
+    return value * MS_PER_S if isfinite(value) else None
 
 
 def error_kind(http_status: int | None, text: str | None) -> str | None:
