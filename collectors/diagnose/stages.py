@@ -76,18 +76,19 @@ def sentence(request: RequestFact, shares: tuple[StageShare, ...], peers: Peers)
     """One sentence that can be pasted into a ticket."""
     name = f"Request {request.request_id}"
     if request.http_status is not None and request.http_status >= 400:  # noqa: PLR2004 - first HTTP error status
-        status = f"HTTP {request.http_status} ({request.error_kind})"
-        return f"{name} failed with {status} after {_text(request.e2e_ms)}."
+        kind = f" ({request.error_kind})" if request.error_kind else ""
+        return f"{name} failed with HTTP {request.http_status}{kind} after {_text(request.e2e_ms)}."
     took = f"{name} took {_text(request.e2e_ms)} (first token after {_text(request.ttft_ms)})"
     if all(s.ms is None for s in shares):
         return f"{took}; its stages are unknown, because no engine span was received for it."
     if not peers.enough:
         longest = max(shares, key=lambda s: s.ms or 0.0)
         most = f"{_text(longest.ms)} of it in {longest.stage}"
-        return f"{took}, {most}; only {peers.count} peers, too few to compare."
+        few = "1 peer" if peers.count == 1 else f"{peers.count} peers"
+        return f"{took}, {most}; only {few}, too few to compare."
     stage = leading(request, shares, peers)
     if stage is None:
-        return f"{took}; no stage stands out against its {peers.count} peers."
+        return f"{took}; no stage stands out against its {peers.count:,} peers."
     usual = _text(stage.peer_p50_ms)
     where = f"{stage.stage} ({MEANING[stage.stage]})"
     return (
