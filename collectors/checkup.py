@@ -12,8 +12,8 @@ import httpx
 from collectors.settings import Settings
 from collectors.sources.engine import EngineState, ScrapeLimits, Target, scrape
 from collectors.store.dialect import AT
-from collectors.store.duckdb import DuckReader
 from collectors.store.errors import StoreError
+from collectors.store.series import Reader
 from collectors.store.tables import TABLES
 
 State = Literal["ok", "warning", "fault"]
@@ -33,12 +33,12 @@ class Finding:
     remedy: str = ""
 
 
-def check_store(reader: DuckReader, now: datetime, settings: Settings) -> list[Finding]:
+def check_store(reader: Reader, now: datetime, settings: Settings) -> list[Finding]:
     """Whether each table can be read, how many rows it holds and how fresh it is."""
     return [_table(reader, name, now, settings) for name in TABLES]
 
 
-def check_joins(reader: DuckReader, now: datetime) -> list[Finding]:
+def check_joins(reader: Reader, now: datetime) -> list[Finding]:
     """Whether requests and engine spans meet, and requests cover what the engines finished."""
     try:
         return [_spans(reader, now), _coverage(reader, now)]
@@ -65,7 +65,7 @@ async def check_engines(settings: Settings, now: datetime) -> list[Finding]:
     ]
 
 
-def _table(reader: DuckReader, name: str, now: datetime, settings: Settings) -> Finding:
+def _table(reader: Reader, name: str, now: datetime, settings: Settings) -> Finding:
     check = f"table {name}"
     try:
         row = reader.query(f"SELECT count(*) AS n, max({AT}) AS newest FROM {{{name}}}").to_pylist()[0]  # noqa: S608
@@ -80,7 +80,7 @@ def _table(reader: DuckReader, name: str, now: datetime, settings: Settings) -> 
     return Finding(check, "ok", what)
 
 
-def _spans(reader: DuckReader, now: datetime) -> Finding:
+def _spans(reader: Reader, now: datetime) -> Finding:
     row = _last_day(
         reader,
         now,
@@ -94,7 +94,7 @@ def _spans(reader: DuckReader, now: datetime) -> Finding:
     )
 
 
-def _coverage(reader: DuckReader, now: datetime) -> Finding:
+def _coverage(reader: Reader, now: datetime) -> Finding:
     rows = _last_day(reader, now, "SELECT count(*) AS n FROM {requests} WHERE http_status < 400 AND")["n"]
     finished = _last_day(
         reader, now, "SELECT sum(value) AS n FROM {metrics} WHERE metric = 'requests_finished' AND"
@@ -114,7 +114,7 @@ def _share(check: str, part: int, whole: int, remedy: str) -> Finding:
     )
 
 
-def _last_day(reader: DuckReader, now: datetime, sql: str) -> dict[str, int]:
+def _last_day(reader: Reader, now: datetime, sql: str) -> dict[str, int]:
     since = now - JOIN_SPAN
     row: dict[str, int] = reader.query(
         f"{sql} {AT} > {reader.dialect.instant(since)}", since=since

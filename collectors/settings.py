@@ -62,6 +62,11 @@ class Settings(Strict):
     host: str = Field(default="127.0.0.1", description="address the console listens on")
     port: int = Field(default=8501, ge=1, le=65535, description="port the console listens on")
     time_zone: str = Field(default="Asia/Tokyo", description="the second time zone on screen, beside UTC")
+    query_engine: str = Field(
+        default="duckdb",
+        pattern=r"^(duckdb|(clickhouses?|chdb)://\S+)$",
+        description="what reads the tables: duckdb, or a clickhouse:// URL",
+    )
     duckdb_memory: str = Field(default="1GB", pattern=r"^\d+(MB|GB)$", description="memory a query may take")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from math import isnan
 from typing import Any
 
 from collectors.model import EventFact, Judgement, RequestFact
@@ -33,12 +34,12 @@ def _pulse(reader: Reader, now: datetime, since: datetime | None) -> Pulse:
         f"(SELECT max({AT}) FROM {{requests}} WHERE {within}) AS request, "
         f"(SELECT max({AT}) FROM {{judgements}} WHERE {within}) AS judgement, "
         f"(SELECT {scale} FROM {{judgements}} WHERE {within}) AS clock_scale, "
-        "(SELECT quantile_cont(interval_s, 0.5) FROM {metrics} "
+        f"(SELECT {reader.dialect.quantiles('interval_s', [0.5])} FROM {{metrics}} "
         f"WHERE metric = 'requests_running' AND interval_s > 0 AND {within}) AS interval_s",
         since,
         now,
     )[0]
-    interval = row["interval_s"]
+    interval = _only(row["interval_s"])
     return Pulse(
         scrape=_utc(row["scrape"]),
         request=_utc(row["request"]),
@@ -56,13 +57,15 @@ def slices(reader: Reader, since: datetime, now: datetime, window: timedelta) ->
     rows = _rows(
         reader,
         f"SELECT {reader.dialect.integer.format(f'floor({back} / {us})')} AS k, count(*) AS n, {means}, "
-        "quantile_cont(ttft_ms, 0.95) AS ttft, quantile_cont(e2e_ms, 0.95) AS e2e "
+        f"{reader.dialect.quantiles('ttft_ms', [0.95])} AS ttft, "
+        f"{reader.dialect.quantiles('e2e_ms', [0.95])} AS e2e "
         f"FROM {{requests}} WHERE {_within(reader, since, now)} AND http_status < 400 GROUP BY k ORDER BY k",
         since,
         now,
     )
     return [
-        Slice(now - window * r["k"], r["n"], {s: r[s] for s in STAGES}, r["ttft"], r["e2e"]) for r in rows
+        Slice(now - window * r["k"], r["n"], {s: r[s] for s in STAGES}, _only(r["ttft"]), _only(r["e2e"]))
+        for r in rows
     ]
 
 
@@ -171,6 +174,12 @@ def _within(reader: Reader, since: datetime | None, until: datetime) -> str:
 def _rows(reader: Reader, sql: str, since: datetime | None, until: datetime) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = reader.query(sql, since=since, until=until).to_pylist()
     return found
+
+
+def _only(quantiles: Sequence[float] | None) -> float | None:
+    """The one quantile asked for; None where there was no value. ClickHouse answers NaN to that."""
+    value = quantiles[0] if quantiles else None
+    return None if value is None or isnan(value) else value
 
 
 def _utc(at: datetime | None) -> datetime | None:

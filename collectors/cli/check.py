@@ -56,7 +56,7 @@ def doctor(
     """Is every source, table and join sound? Exit code 1 where something is broken."""
     chosen = wiring.settings(config, {"engines": engine or None, "store": store})
     now = wiring.clock()
-    reader = wiring.reader(chosen.store, chosen.duckdb_memory)
+    reader = wiring.reader(chosen)
     findings = [
         _check_book(chosen.rules, lambda: wiring.book(chosen)),
         *check_store(reader, now, chosen),

@@ -29,7 +29,7 @@ def explain(
 ) -> None:
     """Where a request's time went; of a session, its slowest turn."""
     chosen = wiring.settings(config, {"store": store})
-    reader = wiring.reader(chosen.store, chosen.duckdb_memory)
+    reader = wiring.reader(chosen)
     found = find_requests(reader, wanted)
     if not found:
         complain(

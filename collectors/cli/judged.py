@@ -42,7 +42,7 @@ def slo(
 ) -> None:
     """Each SLO's verdict at an instant, with the counts and the interval that it rests on."""
     chosen = wiring.settings(config, {"store": store, "clock_scale": clock_scale})
-    reader = wiring.reader(chosen.store, chosen.duckdb_memory)
+    reader = wiring.reader(chosen)
     moment = _instant(reader, at)
     scale = clock_scale or latest_clock_scale(reader, moment) or chosen.clock_scale
     book = replace(wiring.book(chosen), clock_scale=scale)
@@ -64,7 +64,7 @@ def readings(
     rows = [_described(r) for r in READINGS.values()]
     if values or at or store:
         chosen = wiring.settings(config, {"store": store})
-        reader = wiring.reader(chosen.store, chosen.duckdb_memory)
+        reader = wiring.reader(chosen)
         moment = _instant(reader, at)
         rows = [
             {**row, "at": moment, "values": _values(reader, READINGS[row["name"]], moment)} for row in rows

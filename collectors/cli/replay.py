@@ -35,7 +35,7 @@ def replay(
     """Load a recording at full speed, judging as its time passes; a killed one goes on where it stopped."""
     chosen = wiring.settings(config, {"store": store, "clock_scale": clock_scale})
     book, began = wiring.book(chosen), monotonic()
-    tape, reader = load(directory), wiring.reader(chosen.store, chosen.duckdb_memory)
+    tape, reader = load(directory), wiring.reader(chosen)
     with _progress(json) as progress:
         task = progress.add_task(f"replaying {tape.name}", total=(tape.end - tape.start).total_seconds())
         play_into(

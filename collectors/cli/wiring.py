@@ -15,7 +15,8 @@ from collectors.judge.slo import parse_slos
 from collectors.judging import Book
 from collectors.model import RequestFact
 from collectors.settings import Settings, load_settings, runbook_pages
-from collectors.store.duckdb import DuckReader
+from collectors.store.opening import open_reader
+from collectors.store.series import Reader
 from collectors.validation import ConfigError, duration
 
 COLUMNS = tuple(f.name for f in fields(RequestFact))
@@ -51,9 +52,9 @@ def book(chosen: Settings) -> Book:
     return Book(parsed[0], parsed[1], chosen.clock_scale, chosen.slo_interval, digest)
 
 
-def reader(root: str, memory: str = "1GB") -> DuckReader:
-    """The store's reader."""
-    return DuckReader(root, memory)
+def reader(chosen: Settings) -> Reader:
+    """The store's reader, by the engine of the settings."""
+    return open_reader(chosen.store, chosen.query_engine, chosen.duckdb_memory)
 
 
 _OFFSET = re.compile(r"^([+-])(\S+)$")

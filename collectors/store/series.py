@@ -35,7 +35,12 @@ NO_REQUESTS = "no requests in the window"
 
 
 class Reader(Protocol):
-    """An engine that runs SQL over the tables."""
+    """An engine that runs SQL over the tables under `root`."""
+
+    @property
+    def root(self) -> str:
+        """Where the tables lie."""
+        ...
 
     @property
     def dialect(self) -> Dialect:
@@ -44,6 +49,10 @@ class Reader(Protocol):
 
     def snapshot(self) -> AbstractContextManager[None]:
         """While it lasts, all queries of this thread see the same state of the tables."""
+        ...
+
+    def version(self, name: str) -> int | None:
+        """The table's current version; None where it does not exist. Raises StoreError."""
         ...
 
     def query(self, sql: str, params: Any = (), *, since: Any = None, until: Any = None) -> pa.Table:

@@ -13,7 +13,8 @@ import streamlit as st
 
 from collectors.settings import Settings
 from collectors.store.dialect import Dialect
-from collectors.store.duckdb import DuckReader
+from collectors.store.opening import open_reader
+from collectors.store.series import Reader
 from collectors.store.tables import TABLES
 from console.services import Desk, open_desk
 
@@ -24,15 +25,24 @@ Versions = tuple[tuple[str, int | None], ...]
 class CachedReader:
     """Reads through Streamlit's cache, shared by all sessions; safe, because a version never changes."""
 
-    inner: DuckReader
+    inner: Reader
 
     @property
     def dialect(self) -> Dialect:
         """The engine's spelling."""
         return self.inner.dialect
 
+    @property
+    def root(self) -> str:
+        """Where the tables lie."""
+        return self.inner.root
+
+    def version(self, name: str) -> int | None:
+        """As the inner reader's. Raises StoreError."""
+        return self.inner.version(name)
+
     def snapshot(self) -> AbstractContextManager[None]:
-        """As DuckReader.snapshot."""
+        """As the inner reader's."""
         return self.inner.snapshot()
 
     def query(
@@ -43,7 +53,7 @@ class CachedReader:
         since: datetime | None = None,
         until: datetime | None = None,
     ) -> pa.Table:
-        """As DuckReader.query. Raises StoreError."""
+        """As the inner reader's. Raises StoreError."""
         asked = {t for t in TABLES if f"{{{t}}}" in sql}
         versions = tuple(v for v in _versions(self.inner.root, self.inner) if v[0] in asked)
         return _rows(self.inner.root, versions, sql, tuple(params), since, until, self.inner)
@@ -52,13 +62,13 @@ class CachedReader:
 @st.cache_resource(show_spinner=False)
 def desk(settings: Settings) -> Desk:
     """The one desk of this process. Raises ConfigError."""
-    reader = DuckReader(settings.store, settings.duckdb_memory)
+    reader = open_reader(settings.store, settings.query_engine, settings.duckdb_memory)
     return open_desk(CachedReader(reader), settings, reader.version)
 
 
 # A second: one run of a screen asks a dozen questions, and each look at the Delta log costs milliseconds.
 @st.cache_data(ttl=1.0, max_entries=4, show_spinner=False)
-def _versions(root: str, _reader: DuckReader) -> Versions:  # noqa: ARG001 - part of the key
+def _versions(root: str, _reader: Reader) -> Versions:  # noqa: ARG001 - part of the key
     return tuple((t, _reader.version(t)) for t in TABLES)
 
 
@@ -70,6 +80,6 @@ def _rows(
     params: tuple[Any, ...],
     since: datetime | None,
     until: datetime | None,
-    _reader: DuckReader,
+    _reader: Reader,
 ) -> pa.Table:
     return _reader.query(sql, params, since=since, until=until)

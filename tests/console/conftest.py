@@ -31,6 +31,10 @@ class BrokenReader:
     """A store that cannot be read."""
 
     dialect: Dialect = DUCKDB
+    root = "/store"
+
+    def version(self, name: str) -> int | None:
+        raise StoreError(f"/store/{name}", "the table cannot be used", "Restore it from a copy")
 
     def snapshot(self) -> AbstractContextManager[None]:
         return nullcontext()
