@@ -7,14 +7,16 @@ flags of the command line win over both. Secrets come from the environment only.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, HttpUrl
+from pydantic import Field, HttpUrl, field_validator
 
-from collectors.validation import ConfigError, Duration, Strict, parse_yaml, validate
+from collectors.validation import ConfigError, Length, Strict, parse_yaml, validate
 
 PREFIX = "MANGAOPS_"
 HOME = Path(__file__).resolve().parent.parent  # what is installed beside this package: runbooks, recordings
@@ -40,16 +42,16 @@ class Settings(Strict):
     recording: Path | None = Field(
         default=None, description="a recording to play as if live; only without engines"
     )
-    scrape_interval: Duration = Field(default=timedelta(seconds=5), description="time between scrapes")
-    scrape_timeout: Duration = Field(
+    scrape_interval: Length = Field(default=timedelta(seconds=5), description="time between scrapes")
+    scrape_timeout: Length = Field(
         default=timedelta(seconds=3), description="after which a replica is left alone"
     )
-    flush_interval: Duration = Field(
+    flush_interval: Length = Field(
         default=timedelta(seconds=5), description="time between commits to the store"
     )
-    judge_interval: Duration = Field(default=timedelta(seconds=15), description="time between judgements")
-    slo_interval: Duration = Field(default=timedelta(minutes=1), description="time between SLO verdicts")
-    upkeep_interval: Duration = Field(default=timedelta(minutes=5), description="time between compactions")
+    judge_interval: Length = Field(default=timedelta(seconds=15), description="time between judgements")
+    slo_interval: Length = Field(default=timedelta(minutes=1), description="time between SLO verdicts")
+    upkeep_interval: Length = Field(default=timedelta(minutes=5), description="time between compactions")
     retention_days: int = Field(default=35, ge=1, le=3650, description="days of facts that are kept")
     clock_scale: float = Field(
         default=1.0, ge=1.0, le=1000.0, description="divides every window and for; drills only"
@@ -69,29 +71,73 @@ class Settings(Strict):
     )
     duckdb_memory: str = Field(default="1GB", pattern=r"^\d+(MB|GB)$", description="memory a query may take")
 
+    @field_validator("store")
+    @classmethod
+    def _a_folder_that_delta_can_use(cls, store: str) -> str:
+        if found := _NO_PATH_OF_TABLES.search(store):
+            raise ValueError(f"tables cannot lie under a path with {found[0]!r}. Name another folder")
+        return store
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        try:
+            return ZoneInfo(name).key
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise ValueError("no time zone is called that. Write one such as Asia/Tokyo") from error
+
 
 def load_settings(
     path: Path | None = None,
     environment: Mapping[str, str] | None = None,
     flags: Mapping[str, Any] | None = None,
 ) -> Settings:
-    """Settings from defaults, file, environment and flags, the later winning. Raises ConfigError."""
+    """Settings from defaults, file, environment and flags, the later winning.
+
+    Raises ConfigError with all mistakes, each with the place where it stands.
+    """
+    file, data = str(path or FILE), dict[str, Any]()
+    variables = _from_environment(os.environ if environment is None else environment)
+    unknown = sorted(variables.keys() - Settings.model_fields.keys())
+    mistakes = [f"{PREFIX}{k.upper()}: no setting of that name. {_UNSET}" for k in unknown]
+    try:
+        data = _from_file(path)
+    except ConfigError as error:
+        mistakes += [f"{file}: {m}" for m in error.mistakes]
+    known = {k: v for k, v in variables.items() if k not in unknown}
+    given = {k: v for k, v in (flags or {}).items() if v is not None}
+    try:
+        settings = validate(Settings, {**data, **known, **given}, "settings")
+    except ConfigError as error:
+        mistakes += [_placed(m, file, known, given) for m in error.mistakes]
+    else:
+        if not mistakes:
+            return settings
+    raise ConfigError("settings", mistakes)
+
+
+def _from_file(path: Path | None) -> dict[str, Any]:
     file = path or Path(FILE)
     if path is not None and not path.is_file():
         raise ConfigError(str(path), ["there is no such file. Create it or name another with --config"])
-    data = parse_yaml(file.read_text(encoding="utf-8"), str(file)) if file.is_file() else {}
-    from_environment = _from_environment(os.environ if environment is None else environment)
-    given = {k: v for k, v in (flags or {}).items() if v is not None}
-    return validate(Settings, {**data, **from_environment, **given}, str(file) if data else "settings")
+    return parse_yaml(file.read_text(encoding="utf-8"), str(file)) if file.is_file() else {}
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
-    known = {k.removeprefix(PREFIX).lower(): v for k, v in environment.items() if k.startswith(PREFIX)}
-    unknown = sorted(k for k in known if k not in Settings.model_fields)
-    if unknown:
-        keys = ", ".join(PREFIX + k.upper() for k in unknown)
-        raise ConfigError(
-            "environment", [f"{keys}: no setting of that name. Unset it or correct its spelling"]
-        )
-    lists = {"engines"}
-    return {k: v.replace(",", " ").split() if k in lists else v for k, v in known.items()}
+    """By the setting's name; a variable that is empty says nothing."""
+    ours = {k.removeprefix(PREFIX).lower(): v for k, v in environment.items() if k.startswith(PREFIX) and v}
+    return {k: v.replace(",", " ").split() if k in _LISTS else v for k, v in ours.items()}
+
+
+def _placed(mistake: str, file: str, variables: Collection[str], flags: Collection[str]) -> str:
+    """The mistake with the place where its setting was given."""
+    key = mistake.partition(":")[0].partition(".")[0]
+    if key in flags:
+        return f"command line: {mistake}"
+    return f"{PREFIX}{key.upper()}{mistake.removeprefix(key)}" if key in variables else f"{file}: {mistake}"
+
+
+_LISTS = {"engines"}
+_UNSET = "Unset it or correct its spelling"
+# What delta-rs 1.6 takes for a part of a URL.
+_NO_PATH_OF_TABLES = re.compile(r"[\[\]^|\\]|%[0-9A-Fa-f]{2}")
