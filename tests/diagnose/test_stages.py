@@ -72,8 +72,17 @@ CASES: dict[str, tuple[RequestFact, Peers, str | None, str]] = {
         None,
         f"{TOOK}; no stage stands out against its 1,234 peers.",
     ),
-    "a small excess explains nothing of a long request": (
-        request(20, 5, 1, 60, 900, queue_ms=300.0, e2e_ms=1986.0),
+    "a fifth of the request's time is an explanation": (
+        request(20, 5, 402, 60, 900, e2e_ms=2000.0),
+        peers(),
+        "queue",
+        (
+            "Request r1 took 2,000 ms (first token after 120 ms): 402 ms of it in queue (waiting in the engine "
+            "for a place), where its 1,234 peers spend 1 ms (median)."
+        ),
+    ),
+    "less than a fifth explains nothing": (
+        request(20, 5, 397, 60, 900, e2e_ms=1986.0),
         peers(),
         None,
         f"{TOOK}; no stage stands out against its 1,234 peers.",

@@ -79,6 +79,18 @@ def test_without_requests_and_histogram_there_is_no_data_and_the_reason_is_kept(
     assert (found.count, found.missing) == (0, "no requests in the window")
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "word"),
+    [
+        pytest.param(0.9, 1.0, "met", id="an interval that begins at the target is met"),
+        pytest.param(0.8, 0.9, "undetermined", id="one that ends at it holds it"),
+        pytest.param(0.8, 0.8999, "missed", id="one that ends before it does not"),
+    ],
+)
+def test_the_target_itself_is_good_enough(low: float, high: float, word: str) -> None:
+    check(verdict(slo(0.9), Point(AT, (), low, low, high, 100)), word)
+
+
 # bad ones among 1,000 requests at a target of 99 %: what is left of the ten that may be bad
 @pytest.mark.parametrize(("bad", "left"), [(0, 1.0), (5, 0.5), (10, 0.0), (25, -1.5)])
 def test_the_budget_left_is_what_of_it_was_not_spent(bad: int, left: float) -> None:
