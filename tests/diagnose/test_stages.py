@@ -76,10 +76,8 @@ CASES: dict[str, tuple[RequestFact, Peers, str | None, str]] = {
         request(20, 5, 402, 60, 900, e2e_ms=2000.0),
         peers(),
         "queue",
-        (
-            "Request r1 took 2,000 ms (first token after 120 ms): 402 ms of it in queue (waiting in the engine "
-            "for a place), where its 1,234 peers spend 1 ms (median)."
-        ),
+        QUEUED.replace("1,986", "2,000").replace("1,001", "402")
+        + ", where its 1,234 peers spend 1 ms (median).",
     ),
     "less than a fifth explains nothing": (
         request(20, 5, 397, 60, 900, e2e_ms=1986.0),
