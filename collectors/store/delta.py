@@ -137,15 +137,34 @@ class DeltaWriter:
             raise _store_error(self.path(name), error) from error
 
     def _append(self, table: Table, facts: Sequence[Any], transaction: tuple[str, int] | None) -> bool:
-        target = self._target(table.name)
+        target = self._target(table.name) or (self._begun(table) if facts else None)
         if transaction and target is not None:
             done = target.transaction_version(transaction[0])
             if done is not None and done >= transaction[1]:
                 return False
-        if not facts:
-            return True
-        _commit(table, self.path(table.name) if target is None else target, facts, transaction)
+        if target is not None and facts:
+            _commit(table, target, facts, transaction)
         return True
+
+    def _begun(self, table: Table) -> DeltaTable | None:
+        """The table, created empty where another collector has not done so at the same moment.
+
+        Created together with facts it would not be seen that another began it with the same ones.
+        """
+        path = self.path(table.name)
+        try:
+            DeltaTable.create(
+                path,
+                table.schema,
+                mode="ignore",
+                partition_by=["day"],
+                name=table.name,
+                configuration=_CONFIGURATION,
+            )
+        except DeltaError:
+            if not DeltaTable.is_deltatable(path):
+                raise
+        return self._target(table.name)
 
     def _target(self, name: str) -> DeltaTable | None:
         if name in self._open:
@@ -159,15 +178,13 @@ class DeltaWriter:
 
 
 def _commit(
-    table: Table, target: DeltaTable | str, facts: Sequence[Any], transaction: tuple[str, int] | None
+    table: Table, target: DeltaTable, facts: Sequence[Any], transaction: tuple[str, int] | None
 ) -> None:
     write_deltalake(
         target,
         rows(table, facts),
         mode="append",
         partition_by=["day"],
-        name=table.name,
-        configuration=_CONFIGURATION if isinstance(target, str) else None,
         writer_properties=writer_properties(table),
         commit_properties=CommitProperties(
             app_transactions=[Transaction(*transaction)] if transaction else None
