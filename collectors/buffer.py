@@ -19,7 +19,7 @@ class Buffer:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._held: dict[str, deque[Any]] = {"metrics": deque(), "requests": deque(), "events": deque()}
-        self._said: dict[tuple[str, str], tuple[str, datetime]] = {}
+        self._said: dict[tuple[str, str, str], datetime] = {}
         self.dropped = 0
 
     def __len__(self) -> int:
@@ -55,11 +55,10 @@ class Buffer:
             self._held[name].extendleft(reversed(facts))
 
     def _is_new(self, p: Problem) -> bool:
-        key, said = (p.source, p.subject), self._said.get((p.source, p.subject))
-        if said and said[0] == p.what and timedelta() <= p.at - said[1] < SAY_AGAIN:
-            return False
-        self._said[key] = (p.what, p.at)
-        return True
+        key = (p.source, p.subject, p.what)
+        lately = {k: at for k, at in self._said.items() if timedelta() <= p.at - at < SAY_AGAIN}
+        self._said = lately if key in lately else {**lately, key: p.at}
+        return key not in lately
 
 
 def _event(p: Problem) -> EventFact:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -46,12 +47,13 @@ class Loop:
 
 async def collect(loop: Loop) -> None:
     """Run until `stop` is set; then store what is still held."""
-    tasks = [asyncio.create_task(_polling(loop, source)) for source in loop.sources]
-    tasks.append(asyncio.create_task(_keeping(loop)))
+    polls = [asyncio.create_task(_polling(loop, source)) for source in loop.sources]
+    keeping = asyncio.create_task(_keeping(loop))
     await loop.stop.wait()
-    for task in tasks:
+    for task in polls:
         task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.gather(*polls, return_exceptions=True)
+    await keeping  # never cancelled: its thread would commit on, beside the last flush
     await asyncio.to_thread(loop.keeper.flush, loop.buffer, loop.clock())
 
 
@@ -78,10 +80,18 @@ def _own(source: Source, began: datetime, ended: datetime) -> Batch:
 
 async def _keeping(loop: Loop) -> None:
     """Commit, judge and maintain, one after the other, in a thread of their own."""
-    while True:
+    while not loop.stop.is_set():
         began = loop.clock()
-        await asyncio.to_thread(loop.keeper.turn, loop.buffer, began)
-        await asyncio.sleep(_until_next(began, loop.clock(), loop.settings.flush_interval))
+        try:
+            await asyncio.to_thread(loop.keeper.turn, loop.buffer, began)
+        except Exception as error:
+            log.exception("keeping broke")
+            remedy = "See the collector's log; facts are held and it is tried again"
+            problem = Problem(began, "collector", "keeping", repr(error)[:200], remedy)
+            loop.buffer.add(Batch(problems=(problem,)), loop.settings.max_buffered_facts)
+        with suppress(TimeoutError):
+            pause = _until_next(began, loop.clock(), loop.settings.flush_interval)
+            await asyncio.wait_for(loop.stop.wait(), pause)
 
 
 def _until_next(began: datetime, now: datetime, interval: timedelta) -> float:

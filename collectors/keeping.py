@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from collectors.buffer import Buffer
-from collectors.judging import Book, Memory, judge
+from collectors.judge.alerts import Alert
+from collectors.judging import FORGET_GROUP, Book, Memory, judge
 from collectors.model import Batch, EventFact, Kind, MetricFact, Problem, RequestFact
 from collectors.restoring import judged_until, restore_memory, restore_seen
 from collectors.settings import Settings
@@ -17,11 +20,15 @@ from collectors.signals.points import Grid
 from collectors.store.delta import DeltaWriter
 from collectors.store.errors import StoreError
 from collectors.store.series import Reader
+from collectors.store.tables import TABLES
 
 log = logging.getLogger("mangaops.keeper")
 
 SOURCE = "collector"
-CATCH_UP = timedelta(hours=1)  # after a longer silence, judging begins anew at the present
+CATCH_UP = timedelta(
+    hours=1
+)  # after a longer silence, judging begins anew at the present, as Prometheus does
+_JUDGED_FROM = {"metrics", "requests"}
 EPOCH = datetime.fromtimestamp(0, UTC)
 
 
@@ -53,26 +60,43 @@ class Keeper:
         self._progress = _Progress(judged=judge_from)
 
     def turn(self, buffer: Buffer, now: datetime) -> None:
-        """Commit, judge, and from time to time maintain. A store that fails is reported and tried again."""
-        try:
-            self.flush(buffer, now)
-            if len(buffer) == 0:
-                self._judge(now)
-            self._keep_up(now)
-        except StoreError as error:
-            log.error("%s", error)  # noqa: TRY400 - the message is for a person; a traceback would hide it
-            buffer.add(_problem(now, error), self._settings.max_buffered_facts)
+        """Commit, judge, and from time to time maintain. A store that fails is reported and tried again.
+
+        One table that fails keeps the others from nothing, but what is judged has to be stored first.
+        """
+        failed = self._flush(buffer, now)
+        for error in failed.values():
+            self._report(buffer, now, error)
+        if not failed.keys() & _JUDGED_FROM:
+            with self._reporting(buffer, now):
+                self._judge(buffer, now)
+        self._keep_up(buffer, now)
 
     def flush(self, buffer: Buffer, now: datetime) -> None:
         """Commit what is held. Raises StoreError after putting back what could not be stored."""
+        for error in self._flush(buffer, now).values():
+            raise error
+
+    def _flush(self, buffer: Buffer, now: datetime) -> dict[str, StoreError]:
+        """Commit what is held; what went wrong, by table."""
         own = self._own_metrics(buffer, now)
         taken = buffer.take()
         taken["metrics"] += own
-        failed = self._note_changes(taken, now)
-        for name, facts in taken.items():
-            failed = self._append(buffer, name, facts) or failed
-        if failed:
-            raise failed
+        found = {"events": self._note_changes(taken, now)}
+        found |= {name: self._append(buffer, name, facts) for name, facts in taken.items()}
+        return {name: error for name, error in found.items() if error}
+
+    @contextmanager
+    def _reporting(self, buffer: Buffer, now: datetime) -> Iterator[None]:
+        try:
+            yield
+        except StoreError as error:
+            self._report(buffer, now, error)
+
+    def _report(self, buffer: Buffer, now: datetime, error: StoreError) -> None:
+        problem = Problem(now, SOURCE, error.where, error.what, error.remedy)
+        if buffer.add(Batch(problems=(problem,)), self._settings.max_buffered_facts):
+            log.error("%s", error)
 
     def _append(self, buffer: Buffer, name: str, facts: list[Any]) -> StoreError | None:
         try:
@@ -100,42 +124,52 @@ class Keeper:
         self._progress.seen, found = changes(self._progress.seen, requests, settling)
         return found
 
-    def _judge(self, now: datetime) -> None:
+    def _judge(self, buffer: Buffer, now: datetime) -> None:
         step = max(timedelta(seconds=1), self._settings.judge_interval / self._book.clock_scale)
         end = EPOCH + (now - EPOCH) // step * step
+        mark = f"judged:{self._book.clock_scale:g}"
+        number = (self._writer.version("judgements", mark) or 0) + 1
         memory, since = self._where(end, step)
         count = (end - since) // step
         if count <= 0:
             return
         turn = judge(self._reader, self._book, memory, Grid(since + step, step, count))
-        self._writer.append("events", turn.events)
-        self._writer.append("judgements", turn.judgements)
+        if not self._writer.append("judgements", turn.judgements, (mark, number)):
+            self._progress.memory = None  # another collector was faster: go on from what it stored
+            return
         self._progress.judged, self._progress.memory = end, turn.memory
         _announce(turn.events)
+        if error := self._append(buffer, "events", list(turn.events)):
+            raise error
 
     def _where(self, end: datetime, step: timedelta) -> tuple[Memory, datetime]:
-        """The memory and the instant to go on from; another collector may have judged in between."""
-        p, newest = self._progress, judged_until(self._reader, self._book, end)
-        if p.memory is not None and p.judged is not None and (newest is None or newest <= p.judged):
-            return p.memory, p.judged
-        since = max((t for t in (newest, p.judged) if t is not None), default=end - step)
-        if end - since > CATCH_UP:
-            since = end - step
-        return restore_memory(self._reader, self._book, since), since
+        """The memory and the instant to go on from; another collector may have judged in between.
 
-    def _keep_up(self, now: datetime) -> None:
+        Instants far ahead were judged by a clock that was wrong then: they do not count.
+        """
+        p, newest = self._progress, judged_until(self._reader, self._book, end - FORGET_GROUP, end + CATCH_UP)
+        judged = p.judged if p.judged and p.judged <= end + CATCH_UP else None
+        since = max((t for t in (newest, judged) if t is not None), default=end - step)
+        ours = p.memory if since == judged else None
+        memory = ours or restore_memory(self._reader, self._book, since)
+        return (memory, since) if end - since <= CATCH_UP else (_interrupted(memory), end - step)
+
+    def _keep_up(self, buffer: Buffer, now: datetime) -> None:
         p = self._progress
         if p.upkept is not None and timedelta() <= now - p.upkept < self._settings.upkeep_interval:
             return
-        expire = (now - timedelta(days=self._settings.retention_days)).date()
-        for name in ("metrics", "requests", "events", "judgements"):
-            done = self._writer.keep_up(name, expire, now)
-            log.debug("upkeep %s", done)
+        # only a clock that went steadily since the last time drops days: one that jumps would drop all
+        steady = p.upkept is not None and now - p.upkept < self._settings.upkeep_interval + CATCH_UP
+        expire = (now - timedelta(days=self._settings.retention_days)).date() if steady else date.min
         p.upkept = now
+        for name in TABLES:
+            with self._reporting(buffer, now):
+                log.debug("upkeep %s", self._writer.keep_up(name, expire, now))
 
 
-def _problem(now: datetime, error: StoreError) -> Batch:
-    return Batch(problems=(Problem(now, SOURCE, error.where, error.what, error.remedy),))
+def _interrupted(memory: Memory) -> Memory:
+    """Nobody looked for so long that no condition is known to have held: each alert begins anew."""
+    return Memory({key: Alert("no_data") for key in memory.alerts}, memory.seen)
 
 
 def _announce(events: tuple[EventFact, ...]) -> None:

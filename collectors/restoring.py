@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -27,21 +28,21 @@ def restore_memory(reader: Reader, book: Book, before: datetime) -> Memory:
         until=before,
     ).to_pylist()
     by = {rule.name: rule.source.by for rule in book.rules}
-    known = [
-        (row, (row["name"], group_of(by[row["name"]], row["component"]))) for row in rows if row["name"] in by
-    ]
+    groups = [(row, group_of(by[row["name"]], row["component"])) for row in rows if row["name"] in by]
+    known = [(row, (row["name"], group)) for row, group in groups if group is not None]
     alerts = {key: _alert(reader, row) for row, key in known}
     seen: dict[Key, datetime] = {key: row["seen"].astimezone(UTC) for row, key in known if row["seen"]}
     return Memory(alerts, seen)
 
 
-def judged_until(reader: Reader, book: Book, before: datetime) -> datetime | None:
-    """The newest instant of the last day judged with this clock scale; None where none was."""
-    since = before - FORGET_GROUP
+def judged_until(reader: Reader, book: Book, since: datetime, until: datetime) -> datetime | None:
+    """The newest instant in (since, until] judged with this clock scale; None where none was."""
+    d = reader.dialect
+    where = f"{AT} > {d.instant(since)} AND {AT} <= {d.instant(until)} AND clock_scale = {book.clock_scale!r}"
     found = reader.query(
-        f"SELECT max({AT}) AS newest FROM {{judgements}} WHERE subject = 'rule' "  # noqa: S608
-        f"AND clock_scale = {book.clock_scale!r} AND {AT} > {reader.dialect.instant(since)}",
+        f"SELECT max({AT}) AS newest FROM {{judgements}} WHERE subject = 'rule' AND {where}",  # noqa: S608
         since=since,
+        until=until,
     ).to_pylist()[0]["newest"]
     return found.astimezone(UTC) if found else None
 
@@ -65,18 +66,11 @@ def restore_seen(reader: Reader, before: datetime, days: int) -> Seen:
     return Seen(min(starts, default=None), last)
 
 
-def group_of(by: Sequence[str], text: str) -> tuple[str, ...]:
-    """A component such as "adapter=a, replica=r" back as the group ("a", "r")."""
-    values, rest = [], text
-    for name, after in zip(by, [*by[1:], None], strict=True):
-        value, _, rest = (
-            rest.removeprefix(f"{name}=").partition(f", {after}=")
-            if after
-            else (rest[len(name) + 1 :], "", "")
-        )
-        values.append(value)
-        rest = f"{after}={rest}" if after else ""
-    return tuple(values)
+def group_of(by: Sequence[str], text: str) -> tuple[str, ...] | None:
+    """A component such as "adapter=a, replica=r" back as the group ("a", "r"); None if `by` does not fit."""
+    pattern = ", ".join(f"{re.escape(name)}=(.*?)" for name in by)
+    found = re.fullmatch(pattern, text, re.DOTALL)
+    return found.groups() if found else None
 
 
 def _alert(reader: Reader, row: dict[str, object]) -> Alert:
