@@ -22,7 +22,7 @@ AROUND = (
     "preemptions_per_s",
     "tokens_per_running_s",
 )
-EVENT_KINDS = ("first_seen", "engine_restart", "telemetry_gap", "alert")
+EVENT_KINDS = ("first_seen", "returned", "engine_restart", "telemetry_gap", "alert")
 EVENT_SPAN = timedelta(minutes=15)
 INSTANTS = 24  # looks at the engine while the request ran
 LOOK_SCRAPES = 3  # each look reaches back so many scrapes: the least that still shows a rate

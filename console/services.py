@@ -30,7 +30,7 @@ from console.views.frame import SPARK_POINTS, Frame
 P = ParamSpec("P")
 T = TypeVar("T")
 
-MARKS = ("first_seen", "engine_restart", "telemetry_gap", "scaling", "deploy")
+MARKS = ("first_seen", "returned", "engine_restart", "telemetry_gap", "scaling", "deploy")
 SLICE = timedelta(
     minutes=5
 )  # the window of the latency rules, so that the verdict speaks of the same requests
@@ -166,7 +166,7 @@ def alert_events(desk: Desk, frame: Frame) -> list[EventFact]:
 @guarded
 def source_events(desk: Desk, frame: Frame) -> list[EventFact]:
     """Problems, gaps and restarts of the span, newest first."""
-    kinds = ("problem", "telemetry_gap", "engine_restart", "first_seen", "present_at_start")
+    kinds = ("problem", "telemetry_gap", "engine_restart", "first_seen", "returned", "present_at_start")
     return queries.events(desk.reader, frame.since, frame.now, kinds)
 
 

@@ -1,4 +1,4 @@
-"""Change events: the first sight of a prompt version, adapter or backend version."""
+"""Change events: the first sight of a prompt version, adapter or backend version, and its return."""
 
 from __future__ import annotations
 
@@ -11,9 +11,13 @@ from collectors.model import EventFact, RequestFact
 
 FIRST_SEEN = "first_seen"
 PRESENT_AT_START = "present_at_start"
+RETURNED = "returned"
 VERSIONED = ("prompt_version", "adapter", "backend_version")
 # What appears this soon after the very first request was there before we looked: no change.
 SETTLING = timedelta(minutes=1)
+# A version that was away this many times as long, while another took its place, comes back as a change:
+# a roll-back, or a fault that is rolled out again. A shorter absence is two versions side by side.
+ABSENCE_SETTLINGS = 30
 
 _VERSION = re.compile(r"[-_.]?v?\d+(\.\d+)*$")
 
@@ -50,7 +54,7 @@ def predecessor(column: str, value: str, last: Mapping[tuple[str, str], datetime
 def changes(
     seen: Seen, requests: Iterable[RequestFact], settling: timedelta = SETTLING
 ) -> tuple[Seen, list[EventFact]]:
-    """Events for what these requests carry for the first time, and the new memory."""
+    """Events for what these requests carry for the first time, or again after long; and the new memory."""
     last, since, events = dict(seen.last), seen.since, []
     for request in sorted(requests, key=_started):
         at = _started(request)
@@ -59,12 +63,24 @@ def changes(
             value = getattr(request, column)
             if value is None:
                 continue
+            before = predecessor(column, value, last)
             if (column, value) not in last:
                 kind = PRESENT_AT_START if at - since < settling else FIRST_SEEN
-                before = predecessor(column, value, last)
                 events.append(EventFact(at, kind, f"{column}={value}", request.source, before, value))
+            elif before and _was_replaced((column, value), (column, before), last, at, settling):
+                events.append(EventFact(at, RETURNED, f"{column}={value}", request.source, before, value))
             last[column, value] = max(at, last.get((column, value), at))
     return Seen(since, last), events
+
+
+def _was_replaced(
+    own: tuple[str, str],
+    rival: tuple[str, str],
+    last: Mapping[tuple[str, str], datetime],
+    at: datetime,
+    settling: timedelta,
+) -> bool:
+    return at - last[own] >= ABSENCE_SETTLINGS * settling and last[rival] > last[own]
 
 
 def _started(request: RequestFact) -> datetime:

@@ -27,7 +27,13 @@ def draw(html: str) -> None:
 
 def live(body: Callable[[Desk, Tick], None], desk: Desk, tick: Tick) -> None:
     """Draw the body, and again every few seconds while the screen is live."""
+    first = st.empty()
+    if "drawn" not in st.session_state:
+        # the first answers of a session read the tables for the first time: seconds on a busy machine
+        first.html(markup.notice("Reading the store…", "The first look takes a few seconds."))
     st.fragment(body, run_every=REFRESH if tick().live else None)(desk, tick)
+    first.empty()
+    st.session_state["drawn"] = True
 
 
 def heading(title: str, frame: Frame, pulse: Pulse | Failure | None = None, lead: str = "") -> None:

@@ -12,6 +12,7 @@ from console.views.frame import Frame, clock
 
 KINDS = {
     "first_seen": "New",
+    "returned": "Back",
     "present_at_start": "Present at start",
     "engine_restart": "Engine restart",
     "telemetry_gap": "Telemetry gap",
@@ -20,6 +21,7 @@ KINDS = {
     "scaling": "Scaling",
     "deploy": "Deploy",
 }
+SIGHTS = frozenset({"first_seen", "returned", "present_at_start"})
 COLUMNS = {"prompt_version": "prompt", "adapter": "adapter", "backend_version": "backend"}
 
 
@@ -49,7 +51,7 @@ def lines(
 def text(event: EventFact, titles: Mapping[str, str] | None = None) -> str:
     """The event in a few words: "prompt v42 → v43"."""
     column, _, value = event.subject.partition("=")
-    if event.kind in {"first_seen", "present_at_start"} and value:
+    if event.kind in SIGHTS and value:
         name = COLUMNS.get(column, column)
         return f"{name} {event.before} → {value}" if event.before else f"{name} {value}"
     if event.kind == "alert":
@@ -72,7 +74,7 @@ def releases(events: Sequence[EventFact]) -> list[EventFact]:
 def _line(event: EventFact, frame: Frame, before: datetime | None, titles: Mapping[str, str]) -> Line:
     gap = before - event.at if before else timedelta(-1)
     detail = f"{words.length(gap)} before" if gap >= timedelta() else ""
-    tone = "info" if event.kind in {"first_seen", "present_at_start", "deploy", "scaling"} else "warn"
+    tone = "info" if event.kind in {*SIGHTS, "deploy", "scaling"} else "warn"
     return Line(
         event.at,
         clock(event.at, frame, both=False),

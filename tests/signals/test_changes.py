@@ -13,6 +13,7 @@ from collectors.model import RequestFact
 from collectors.signals.changes import (
     FIRST_SEEN,
     PRESENT_AT_START,
+    RETURNED,
     Seen,
     changes,
     family,
@@ -54,6 +55,26 @@ def test_a_version_is_told_once_with_the_one_before_it() -> None:
             (200, FIRST_SEEN, "prompt_version=v2", "v1"),
             (400, FIRST_SEEN, "prompt_version=v3", "v1"),
         ],
+    )
+
+
+def test_a_version_that_comes_back_after_another_took_its_place_is_a_change() -> None:
+    sights = ((0, "v1"), (100, "v2"), (2000, "v1"), (2001, "v2"), (2002, "v1"))
+    check(
+        [request(second, prompt_version=v) for second, v in sights],
+        [
+            (0, PRESENT_AT_START, "prompt_version=v1", None),
+            (100, FIRST_SEEN, "prompt_version=v2", "v1"),
+            (2000, RETURNED, "prompt_version=v1", "v2"),
+            (2001, RETURNED, "prompt_version=v2", "v1"),
+        ],
+    )
+
+
+def test_a_quiet_night_is_no_change() -> None:
+    check(
+        [request(second, prompt_version="v1") for second in (0, 40_000)],
+        [(0, PRESENT_AT_START, "prompt_version=v1", None)],
     )
 
 
