@@ -56,9 +56,11 @@ class Buffer:
 
     def _is_new(self, p: Problem) -> bool:
         key = (p.source, p.subject, p.what)
-        lately = {k: at for k, at in self._said.items() if timedelta() <= p.at - at < SAY_AGAIN}
-        self._said = lately if key in lately else {**lately, key: p.at}
-        return key not in lately
+        said = self._said.get(key)
+        if said is not None and timedelta() <= p.at - said < SAY_AGAIN:
+            return False
+        self._said = {k: at for k, at in self._said.items() if abs(p.at - at) < SAY_AGAIN} | {key: p.at}
+        return True
 
 
 def _event(p: Problem) -> EventFact:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 # Judging looks back at hours, not at a month: a small bound keeps the collector small beside the engine.
 KEEPER_MEMORY = "128MB"
+# A connection a replica, however many: with httpx's usual hundred, silent replicas keep healthy ones waiting.
+UNBOUND = httpx.Limits(max_connections=None, max_keepalive_connections=None)
 GAP_INTERVALS = 3  # so many missed scrapes make a gap, however rarely one scrapes
 
 
@@ -42,7 +44,7 @@ async def build_loop(
     head = first_head(tape, newest_fact(reader), clock()) if tape else None
     begin = head.played + head.shift if head else None
     keeper = Keeper(settings, book, DeltaWriter(settings.store), reader, collector_name(), begin)
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(limits=UNBOUND) as client:
         sources = [_recording(tape, head)] if tape and head else [_engines(settings, client)]
         yield Loop(settings, book, sources, keeper, clock, stop)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 from collectors.buffer import Buffer
 from collectors.judge.alerts import Alert
@@ -25,15 +26,29 @@ from collectors.store.tables import TABLES
 log = logging.getLogger("mangaops.keeper")
 
 SOURCE = "collector"
-CATCH_UP = timedelta(
-    hours=1
-)  # after a longer silence, judging begins anew at the present, as Prometheus does
+# After a longer silence judging begins anew at the present. Prometheus: --rules.alert.for-outage-tolerance.
+CATCH_UP = timedelta(hours=1)
 _JUDGED_FROM = {"metrics", "requests"}
 EPOCH = datetime.fromtimestamp(0, UTC)
 
 
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """A commit that failed, by its number, with the facts that it was to hold."""
+
+    number: int
+    facts: Sequence[Any]
+
+    def rest(self, facts: list[Any]) -> list[Any]:
+        """The facts that it did not hold."""
+        held = set(map(id, self.facts))
+        return [fact for fact in facts if id(fact) not in held]
+
+
 @dataclass(slots=True)
 class _Progress:
+    mark: str = field(default_factory=lambda: uuid4().hex)  # tells this keeper's commits from any other's
+    attempts: dict[str, _Attempt] = field(default_factory=dict)
     judged: datetime | None = None
     memory: Memory | None = None
     seen: Seen | None = None
@@ -99,8 +114,15 @@ class Keeper:
             log.error("%s", error)
 
     def _append(self, buffer: Buffer, name: str, facts: list[Any]) -> StoreError | None:
+        """Commit facts once: an attempt that seemed to fail may have been committed all the same."""
+        mark, attempts = self._progress.mark, self._progress.attempts
         try:
-            self._writer.append(name, facts)
+            done = self._writer.version(name, mark) or 0
+            last = attempts.get(name)
+            facts = last.rest(facts) if last and last.number == done else facts
+            attempts[name] = _Attempt(done + 1, facts)
+            self._writer.append(name, facts, (mark, done + 1))
+            del attempts[name]
         except StoreError as error:
             buffer.give_back(name, facts)
             return error
