@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import FrameType
 
 from collectors.cli.output import err
 
 BACKOFF_S = (2.0, 5.0, 15.0, 30.0)  # waits before the next starts; the last one repeats
+LOOK_S = 0.5
 STEADY_S = 60.0  # a child that ran this long starts again at the shortest wait
 STOP_S = 15.0  # longer than a last commit takes; then it is killed
 
@@ -30,28 +31,21 @@ class Child:
     due: float = 0.0
 
 
-class _Stop(Exception):  # noqa: N818 - a signal, not an error
-    pass
-
-
 def supervise(children: Sequence[Child]) -> None:
-    """Start all and keep them running until Ctrl-C or SIGTERM."""
-    signal.signal(signal.SIGTERM, _raise_stop)
+    """Start all and keep them running until Ctrl-C, SIGTERM, or the terminal is closed."""
+    stop = threading.Event()
+    # a flag, not an exception: raised while a child is being started, it would leave that child behind
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda _number, _frame: stop.set())
     try:
         for child in children:
             _start(child)
-        while True:
-            time.sleep(0.5)
+        while not stop.wait(LOOK_S):
             for child in children:
                 _look_after(child)
-    except (KeyboardInterrupt, _Stop):
         err.print("stopping")
     finally:
         _stop(children)
-
-
-def _raise_stop(_number: int, _frame: FrameType | None) -> None:
-    raise _Stop
 
 
 def _start(child: Child) -> None:

@@ -76,7 +76,7 @@ def parse_instant(text: str, now: datetime, first: datetime | None) -> datetime:
     except ValueError as error:
         forms = "Write 2026-11-21T07:22:30Z, Unix seconds, -10m (before now) or +70s (after the first fact)"
         raise ValueError(f"{text!r} is no instant. {forms}") from error
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
+    return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def _text(path: Path) -> str:
