@@ -58,7 +58,7 @@ def main() -> None:
         with st.sidebar:
             draw(BRAND)
             for page in pages:
-                st.page_link(page)
+                st.page_link(page, query_params=_selection())
             _controls(settings)
         chosen.run()
     except ConfigError as error:
@@ -100,6 +100,13 @@ def _controls(settings: Settings) -> None:
     elif asked:
         draw(markup.tag("div", markup.tag("b", clock(frame.now, frame)), cls="m-asof"))
         st.button("Back to live", on_click=_live, icon=":material/play_arrow:")
+
+
+def _selection() -> dict[str, str]:
+    """What the controls say beyond the usual, for the links: a click in a page's first run would drop it."""
+    usual = {"at": "", "span": links.DEFAULT_SPAN, "tz": "UTC"}
+    chosen = {k: st.session_state.get(k) or st.query_params.get(k) or v for k, v in usual.items()}
+    return {k: v for k, v in chosen.items() if v != usual[k]}
 
 
 def _live() -> None:
