@@ -47,7 +47,7 @@ BOOK = Book(
     (),
 )
 # A level a step. Above 80 from the third on: pending; firing two minutes later; kept for one minute more.
-LEVELS = [10.0] * 2 + [90.0] * 12 + [10.0] * 6 + [95.0] * 4 + [10.0] * 2
+LEVELS = [10.0] * 2 + [90.0] * 10 + [10.0] * 5 + [95.0] * 2 + [10.0]
 
 
 def scraped(at: datetime, level: float) -> Batch:
@@ -122,7 +122,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     "restarts",
     [
-        pytest.param([2, 5, 10, 12, 15, 22], id="while alerts are pending, fire and are kept firing"),
+        pytest.param([2, 5, 9, 11, 14, 18], id="while alerts are pending, fire and are kept firing"),
         pytest.param(range(1, len(LEVELS), 2), id="before every other turn"),
     ],
 )
@@ -134,12 +134,12 @@ def test_a_restart_changes_nothing(restarts: Collection[int], alone: Path, store
 def test_a_restart_keeps_what_an_alert_stands_on(alone: Path) -> None:
     reader = DuckReader(str(alone))
     pending = restore_memory(reader, BOOK, T + 5 * STEP).alerts[("queue", ())]
-    firing = restore_memory(reader, BOOK, T + 12 * STEP).alerts[("queue", ())]
-    kept = restore_memory(reader, BOOK, T + 16 * STEP).alerts[("queue", ())]
+    firing = restore_memory(reader, BOOK, T + 11 * STEP).alerts[("queue", ())]
+    kept = restore_memory(reader, BOOK, T + 13 * STEP).alerts[("queue", ())]
     began = T + 2 * STEP
     assert (pending.state, pending.active_at, pending.fired_at) == ("pending", began, None)
     assert (firing.state, firing.active_at, firing.fired_at) == ("firing", began, began + 2 * MINUTE)
-    assert (kept.state, kept.fired_at, kept.kept_since) == ("firing", firing.fired_at, T + 14 * STEP)
+    assert (kept.state, kept.fired_at, kept.kept_since) == ("firing", firing.fired_at, T + 12 * STEP)
 
 
 def test_a_restart_judges_no_other_clock_scale(alone: Path) -> None:
