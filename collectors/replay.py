@@ -7,7 +7,9 @@ on where it stopped: nothing is lost and nothing is stored twice.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from itertools import zip_longest
 
 from collectors.episodes import Transition
 from collectors.judging import Book, Memory, judge
@@ -20,7 +22,7 @@ from collectors.sources.tape import Tape
 from collectors.store.delta import DeltaWriter
 from collectors.store.series import Reader
 
-CHUNK = timedelta(seconds=60)  # one commit a table; judging inside it is at every step all the same
+CHUNK = timedelta(minutes=2)  # one commit a table; judging inside it is at every step all the same
 STEP = timedelta(seconds=1)  # between judgements: a recording is scraped every second
 DAYS = 3650
 
@@ -29,10 +31,8 @@ def replay(
     tape: Tape, writer: DeltaWriter, reader: Reader, book: Book, progress: Callable[[datetime], None]
 ) -> None:
     """Play the whole tape into the store. Raises StoreError."""
-    head, memory = start(tape), None
-    seen = restore_seen(reader, first_instant(tape), DAYS)
-    for number, begin, end in _chunks(tape):
-        head, batch = play(tape, head, end)
+    memory, seen = None, restore_seen(reader, first_instant(tape), DAYS)
+    for number, begin, end, batch in _played(tape):
         seen, changed = changes(seen, batch.requests, SETTLING / book.clock_scale)
         _store(writer, tape, number, batch, changed)
         if not _judged(writer, tape, book, number):
@@ -75,6 +75,18 @@ def _chunks(tape: Tape) -> Iterator[tuple[int, datetime, datetime]]:
         end = min(begin + CHUNK, tape.end.replace(microsecond=0) + timedelta(seconds=1))
         yield number, begin, end
         begin, number = end, number + 1
+
+
+def _played(tape: Tape) -> Iterator[tuple[int, datetime, datetime, Batch]]:
+    """Each chunk's facts; while one is judged, which is mostly the query engine's work, the next is read."""
+    with ThreadPoolExecutor(1) as ahead:
+        chunks = list(_chunks(tape))
+        playing = ahead.submit(play, tape, start(tape), chunks[0][2])
+        for (number, begin, end), following in zip_longest(chunks, chunks[1:]):
+            head, batch = playing.result()
+            if following:
+                playing = ahead.submit(play, tape, head, following[2])
+            yield number, begin, end, batch
 
 
 def _store(writer: DeltaWriter, tape: Tape, number: int, batch: Batch, changed: list[EventFact]) -> None:

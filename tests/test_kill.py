@@ -98,7 +98,7 @@ def check(found: dict[str, list[int]], wanted: dict[str, list[int]]) -> None:
 
 
 def test_twenty_kills_change_nothing(tmp_path: Path) -> None:
-    recording = cut(tmp_path / "drill", until_s=125, from_s=55)
+    recording = cut(tmp_path / "drill", until_s=325, from_s=55)
     alone, store = tmp_path / "alone", tmp_path / "killed"
     timeline, whole, last = completed(recording, alone), rows(alone), commits(alone)
     assert all(whole.values())

@@ -72,6 +72,18 @@ class _Frame:
     def seconds(self) -> float:
         return self.window.total_seconds()
 
+    def aggregated(self, columns: str, source: str) -> str:
+        """One row for every instant and group of the source."""
+        if self.grid.count > 1:
+            return f"SELECT {self.by}, {columns} FROM ({source}) AS s GROUP BY {self.by}"
+        groups = self.keys[1:]  # a constant instant is not worth a hash table of 10 million look-ups
+        end = f"GROUP BY {', '.join(groups)}" if groups else "HAVING count(*) > 0"
+        return f"SELECT {', '.join(['0 AS k', *groups, columns])} FROM ({source}) AS s {end}"
+
+    def index(self) -> str:
+        """Which instant a row of `aggregated` is of."""
+        return "k" if self.grid.count > 1 else "0"
+
     def _instants(self) -> str:
         if self.grid.count == 1:
             return "0"  # every row that was read is in the one window
@@ -112,7 +124,7 @@ def _compute(kind: Computation, f: _Frame) -> str:  # noqa: PLR0911 - one line a
 
 def _plain(f: _Frame, value: str, count: str, source: str) -> str:
     bounds = f"{f.dialect.null_float} AS low, {f.dialect.null_float} AS high"
-    return f"SELECT {f.by}, {value} AS value, {bounds}, {count} AS count FROM ({source}) GROUP BY {f.by}"
+    return f.aggregated(f"{value} AS value, {bounds}, {count} AS count", source)
 
 
 def _rate(kind: Rate, f: _Frame) -> str:
@@ -198,7 +210,7 @@ def _age(kind: Age, f: _Frame) -> str:
     at = f.dialect.epoch_us.format(AT)
     # where it never stood at 1 in the window, at least the time since the first look: no outage ends an alert
     newest = f"coalesce(max(CASE WHEN value = 1 THEN {at} END), min({at}))"
-    then = f"({_epoch_us(f.grid)} + k * {_us(f.grid.step)})"
+    then = f"({_epoch_us(f.grid)} + {f.index()} * {_us(f.grid.step)})"
     return _plain(f, f"({then} - {newest}) / 1e6", "count(*)", f.level_rows(kind.metric, ["value", AT]))
 
 
@@ -229,9 +241,9 @@ def _interval_fractions(q: float, n: int) -> tuple[float, float]:
 
 
 def _request_share(kind: RequestShare, f: _Frame) -> str:
-    good = f"CASE WHEN {condition(kind.good, f.dialect)} THEN 1 ELSE 0 END AS good"
+    good = f"CASE WHEN {condition(kind.good, f.dialect)} THEN 1 END AS good"
     return _plain(
-        f, "sum(good) / count(*)", "count(*)", f.rows("requests", [good], condition(kind.of, f.dialect))
+        f, "count(good) / count(*)", "count(*)", f.rows("requests", [good], condition(kind.of, f.dialect))
     )
 
 
@@ -250,14 +262,14 @@ def _request_rate(kind: RequestRate, f: _Frame) -> str:
 
 
 def condition(where: Where, dialect: Dialect) -> str:
-    """A predicate as SQL; a missing value meets none but `always`."""
+    """A predicate as SQL for WHERE and CASE WHEN; a missing value meets none but `always`."""
     if where.op == "always":
         return "true"
     if where.op == "present":
         return f"{where.column} IS NOT NULL"
     op = {"==": "=", "!=": "<>"}.get(where.op, where.op)
     value = "NULL" if where.value is None else dialect.literal(where.value)
-    return f"coalesce({where.column} {op} {value}, false)"
+    return f"{where.column} {op} {value}"
 
 
 def _us(length: timedelta) -> int:
