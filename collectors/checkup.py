@@ -13,7 +13,7 @@ from collectors.settings import Settings
 from collectors.sources.engine import EngineState, ScrapeLimits, Target, scrape
 from collectors.store.dialect import AT
 from collectors.store.errors import StoreError
-from collectors.store.series import Reader
+from collectors.store.reader import Reader
 from collectors.store.tables import TABLES
 
 State = Literal["ok", "warning", "fault"]

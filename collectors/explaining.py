@@ -10,7 +10,8 @@ from collectors.model import EventFact, RequestFact
 from collectors.signals.points import Grid, Point
 from collectors.signals.readings import READINGS
 from collectors.store.lookup import events_before, find_requests, peers, scrape_interval
-from collectors.store.series import Reader, series
+from collectors.store.reader import Reader
+from collectors.store.series import series
 
 __all__ = ["Around", "Explanation", "explain", "find_requests"]
 

@@ -15,7 +15,8 @@ from collectors.judge.rules import Rule, scaled
 from collectors.judge.slo import Slo, histogram_reading, request_reading, verdict
 from collectors.model import EventFact, Judgement
 from collectors.signals.points import Grid, Point, component
-from collectors.store.series import Reader, series
+from collectors.store.reader import Reader
+from collectors.store.series import series
 
 ALERT = "alert"
 # A group that stays silent this long is forgotten; until then it is shown as no data.

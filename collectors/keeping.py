@@ -20,7 +20,7 @@ from collectors.signals.changes import SETTLING, Seen, changes
 from collectors.signals.points import Grid
 from collectors.store.delta import DeltaWriter
 from collectors.store.errors import StoreError
-from collectors.store.series import Reader
+from collectors.store.reader import Reader
 from collectors.store.tables import TABLES
 
 log = logging.getLogger("mangaops.keeper")

@@ -20,7 +20,7 @@ from collectors.signals.points import Grid
 from collectors.sources.recording import play, start
 from collectors.sources.tape import Tape
 from collectors.store.delta import DeltaWriter
-from collectors.store.series import Reader
+from collectors.store.reader import Reader
 
 CHUNK = timedelta(minutes=2)  # one commit a table; judging inside it is at every step all the same
 STEP = timedelta(seconds=1)  # between judgements: a recording is scraped every second

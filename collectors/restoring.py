@@ -10,7 +10,7 @@ from collectors.judge.alerts import Alert
 from collectors.judging import FORGET_GROUP, Book, Key, Memory
 from collectors.signals.changes import VERSIONED, Seen
 from collectors.store.dialect import AT
-from collectors.store.series import Reader
+from collectors.store.reader import Reader
 
 
 def restore_memory(reader: Reader, book: Book, before: datetime) -> Memory:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from html import escape
 
 from collectors.judge.rules import Rule
@@ -160,20 +161,34 @@ def alerts(
     rules: Sequence[Rule],
     frame: Frame,
     scale: float,
+    unheard: datetime | None = None,
 ) -> Html:
-    """What is firing or pending, the worst first."""
+    """What is firing or pending, the worst first; where nobody judges any more, how it last stood.
+
+    `unheard` is when the collector was last heard of, if it is silent by now.
+    """
     silent = sum(j.state == "no_data" for j in judged)
     note = f"{len(judged)} judged, {silent} no data" + (f", {words.clock_scale(scale)}" if scale != 1 else "")
     src = tag("span", source("", note, ""), " · ", link("All alerts", links.to("alerts", frame)), cls="m-src")
     if not judged:
         return card("Alerts", tag("div", "No rule has been judged in the last hour.", cls="m-none"), src)
     if not active:
-        return card("Alerts", tag("div", "No alert is pending or firing.", cls="m-none"), src)
+        quiet = tag("div", "No alert is pending or firing.", cls="m-none")
+        return card("Alerts", unjudged(unheard, frame) if unheard else quiet, src)
     by_name = {r.name: r for r in rules}
     items = [_alert_item(j, by_name.get(j.name), frame) for j in active[:SHOWN_ALERTS]]
     more = len(active) - SHOWN_ALERTS
     rest = tag("div", link(f"{more} more", links.to("alerts", frame)), cls="m-none") if more > 0 else ""
-    return card("Alerts", join(tag("ul", *items, cls="m-list"), rest), src)
+    before = unjudged(unheard, frame) if unheard else ""
+    return card("Alerts", join(before, tag("ul", *items, cls="m-list"), rest), src)
+
+
+def unjudged(unheard: datetime, frame: Frame) -> Html:
+    """That no alert was judged since, so that an old state is not taken for today's."""
+    since = (
+        f"Nothing has been judged since {clock(unheard, frame, both=False)}, when the collector fell silent."
+    )
+    return tag("div", state_chip("no_data"), " ", since, cls="m-none")
 
 
 def _alert_item(j: Judgement, rule: Rule | None, frame: Frame) -> Html:

@@ -9,7 +9,7 @@ from typing import Any
 
 from collectors.model import EventFact, Judgement, RequestFact
 from collectors.store.dialect import AT
-from collectors.store.series import Reader
+from collectors.store.reader import Reader
 from collectors.store.tables import TABLES, facts
 from console.views.facts import STAGES, Change, Origin, Pulse, Slice
 

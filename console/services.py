@@ -20,7 +20,8 @@ from collectors.signals.points import Grid, at_instant
 from collectors.signals.readings import READINGS
 from collectors.signals.runbooks import Runbook, RunbookError, parse
 from collectors.store.errors import StoreError
-from collectors.store.series import Reader, series
+from collectors.store.reader import Reader
+from collectors.store.series import series
 from collectors.store.tables import REQUESTS, TABLES
 from console import queries
 from console.views import evidence

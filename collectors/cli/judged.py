@@ -17,7 +17,8 @@ from collectors.model import Judgement
 from collectors.signals.points import at_instant, component
 from collectors.signals.readings import READINGS, Reading
 from collectors.store.latest import first_fact, latest_clock_scale
-from collectors.store.series import Reader, series
+from collectors.store.reader import Reader
+from collectors.store.series import series
 
 Store = Annotated[str | None, typer.Option(help="Root of the tables.")]
 At = Annotated[

@@ -16,7 +16,7 @@ from collectors.judging import Book
 from collectors.model import RequestFact
 from collectors.settings import Settings, load_settings, runbook_pages
 from collectors.store.opening import open_reader
-from collectors.store.series import Reader
+from collectors.store.reader import Reader
 from collectors.validation import ConfigError, duration
 
 COLUMNS = tuple(f.name for f in fields(RequestFact))

@@ -25,6 +25,7 @@ class Dialect:
     bucket_rows: str  # one row for each bucket of the column "buckets", as column b
     bucket_field: str
     null_float: str
+    sample: str  # some percent {0} of a table's rows, wherever they lie; empty where that saves nothing
     text: str
     backslash_escapes: bool
 
@@ -72,6 +73,7 @@ DUCKDB = Dialect(
     bucket_rows="unnest(buckets)",
     bucket_field="b.{}",
     null_float="CAST(NULL AS DOUBLE)",
+    sample=" TABLESAMPLE SYSTEM({}%)",
     text="CAST({} AS VARCHAR)",
     backslash_escapes=False,
 )
@@ -88,6 +90,7 @@ CLICKHOUSE = Dialect(
     bucket_rows="arrayJoin(buckets)",
     bucket_field="tupleElement(b, '{}')",
     null_float="CAST(NULL AS Nullable(Float64))",
+    sample="",
     text="CAST({} AS Nullable(String))",
     backslash_escapes=True,
 )

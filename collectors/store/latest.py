@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from collectors.store.dialect import AT
-from collectors.store.series import Reader
+from collectors.store.reader import Reader
 
 
 def first_fact(reader: Reader) -> datetime | None:

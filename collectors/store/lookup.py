@@ -10,7 +10,7 @@ from collectors.diagnose.stages import STAGES, Peers, PeerTimes
 from collectors.model import EventFact, RequestFact
 from collectors.signals.changes import family
 from collectors.store.dialect import AT
-from collectors.store.series import Reader
+from collectors.store.reader import Reader
 from collectors.store.tables import TABLES, facts
 
 _TRACE = re.compile(r"^[0-9a-f]{32}$")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collectors.store.clickhouse import ClickHouseReader
 from collectors.store.duckdb import MEMORY, DuckReader
-from collectors.store.series import Reader
+from collectors.store.reader import Reader
 
 DUCKDB_ENGINE = "duckdb"
 

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import timedelta
 from itertools import product
-from typing import Any, Protocol
-
-import pyarrow as pa
+from typing import Any
 
 from collectors.signals.points import Grid, Point, wilson
 from collectors.signals.readings import (
@@ -23,41 +20,19 @@ from collectors.signals.readings import (
     Ratio,
     Reading,
     RequestCount,
+    RequestQuantile,
     RequestShare,
 )
+from collectors.store import ranks
 from collectors.store.dialect import AT, Dialect
-from collectors.store.sql import reading_sql
+from collectors.store.reader import Reader
+from collectors.store.sql import INTERVAL_SIZES, interval_fractions, reading_sql
 
+LONG = timedelta(days=1)  # under it an engine's own quantile is quick
 NO_SCRAPE = "no scrape in the window"
 NOT_EXPOSED = "not exposed by this version"
 NOTHING_TO_DIVIDE = "nothing happened in the window that could be counted"
 NO_REQUESTS = "no requests in the window"
-
-
-class Reader(Protocol):
-    """An engine that runs SQL over the tables under `root`."""
-
-    @property
-    def root(self) -> str:
-        """Where the tables lie."""
-        ...
-
-    @property
-    def dialect(self) -> Dialect:
-        """What the engine spells its own way."""
-        ...
-
-    def snapshot(self) -> AbstractContextManager[None]:
-        """While it lasts, all queries of this thread see the same state of the tables."""
-        ...
-
-    def version(self, name: str) -> int | None:
-        """The table's current version; None where it does not exist. Raises StoreError."""
-        ...
-
-    def query(self, sql: str, params: Any = (), *, since: Any = None, until: Any = None) -> pa.Table:
-        """Rows as an Arrow table."""
-        ...
 
 
 def series(
@@ -73,10 +48,7 @@ def series(
     Raises StoreError.
     """
     window = window or reading.window
-    since, until = grid.start - window, grid.end
-    found = reader.query(
-        reading_sql(reading, grid, window, reader.dialect), since=since, until=until
-    ).to_pylist()
+    found = _rows(reader, reading, grid, window)
     seen = {_group(row, reading): None for row in found} | dict.fromkeys(groups)
     expected = sorted(seen) if reading.by else [()]
     by_key = {(row["k"], _group(row, reading)): row for row in found}
@@ -88,6 +60,48 @@ def series(
     if all(p.missing is None for p in points):
         return points
     return _with_reasons(reader, reading, grid, window, points)
+
+
+def _rows(reader: Reader, reading: Reading, grid: Grid, window: timedelta) -> list[dict[str, Any]]:
+    """One for each instant and group that has facts."""
+    sql, since, until = reading_sql(reading, grid, window, reader.dialect), grid.start - window, grid.end
+    picked = _picked(reader, reading, grid, window)
+    if not picked:
+        return list(reader.query(sql, since=since, until=until).to_pylist())
+    rows = [
+        {
+            "k": 0,
+            **_keys(group),
+            **dict(zip(("value", "low", "high"), r.values, strict=True)),
+            "count": r.count,
+        }
+        for group, r in picked.items()
+        if r is not None
+    ]
+    undecided = [_is(group, reader.dialect) for group, r in picked.items() if r is None]
+    if undecided:
+        rest = f"SELECT * FROM ({sql}) AS r WHERE {' OR '.join(undecided)}"
+        rows += reader.query(rest, since=since, until=until).to_pylist()
+    return rows
+
+
+def _picked(
+    reader: Reader, reading: Reading, grid: Grid, window: timedelta
+) -> dict[tuple[str, ...], ranks.Ranked | None]:
+    """The value and its bounds by group, where a span is long enough to be worth two looks."""
+    kind = reading.computation
+    if not isinstance(kind, RequestQuantile) or grid.count > 1 or window < LONG:
+        return {}
+    fractions = (kind.q, *interval_fractions(kind.q, INTERVAL_SIZES[-1]))
+    return ranks.selected(reader, kind.column, fractions, reading.by, grid.end - window, grid.end)
+
+
+def _keys(group: tuple[str, ...]) -> dict[str, str]:
+    return {f"g{i}": name for i, name in enumerate(group)}
+
+
+def _is(group: tuple[str, ...], d: Dialect) -> str:
+    return " AND ".join(f"{key} = {d.literal(name)}" for key, name in _keys(group).items()) or "true"
 
 
 def _group(row: dict[str, Any], reading: Reading) -> tuple[str, ...]:

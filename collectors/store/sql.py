@@ -216,7 +216,7 @@ def _age(kind: Age, f: _Frame) -> str:
 
 def _request_quantile(kind: RequestQuantile, f: _Frame) -> str:
     rows = f.rows("requests", [f"{kind.column} AS x"], f"{kind.column} IS NOT NULL")
-    fractions = [kind.q, *(e for n in INTERVAL_SIZES for e in _interval_fractions(kind.q, n))]
+    fractions = [kind.q, *(e for n in INTERVAL_SIZES for e in interval_fractions(kind.q, n))]
     found = (
         f"SELECT {f.by}, {f.dialect.quantiles('x', fractions)} AS qs, min(x) AS least, max(x) AS most, "
         f"count(*) AS n FROM ({rows}) GROUP BY {f.by}"
@@ -234,7 +234,7 @@ def _bound(otherwise: str, first: int) -> str:
     return f"CASE {cases} ELSE {otherwise} END"
 
 
-def _interval_fractions(q: float, n: int) -> tuple[float, float]:
+def interval_fractions(q: float, n: int) -> tuple[float, float]:
     """Ranks that hold the true quantile with 95 %: q -/+ z sqrt(q (1 - q) / n), as fractions."""
     half = Z_95 * sqrt(q * (1 - q) / n)
     return max(0.0, q - half), min(1.0, q + half)

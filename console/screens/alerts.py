@@ -7,7 +7,7 @@ import streamlit as st
 from console import charts, links, markup, panels, services
 from console.screens.parts import Tick, answered, chart, draw, empty, heading, live
 from console.services import Desk
-from console.views import alerts, changes, charting, words
+from console.views import alerts, changes, charting, verdict, words
 from console.views.facts import Pulse
 from console.views.frame import Frame, clock
 
@@ -33,7 +33,7 @@ def _body(desk: Desk, tick: Tick) -> None:
     only = None if chosen == ALL else chosen
     if only:
         _rule(desk, only, frame, known.clock_scale)
-    _standing(desk, only, frame, known.clock_scale)
+    _standing(desk, only, frame, known)
     _timeline(desk, only, frame)
     _history(desk, only, frame)
 
@@ -48,17 +48,19 @@ def _rule(desk: Desk, name: str, frame: Frame, scale: float) -> None:
     draw(markup.card(rule.title, markup.join(lead, markup.facts(pairs[1:])), src))
 
 
-def _standing(desk: Desk, only: str | None, frame: Frame, scale: float) -> None:
+def _standing(desk: Desk, only: str | None, frame: Frame, pulse: Pulse) -> None:
     judged = answered(services.standing(desk, frame.now, "rule"), [])
     shown = alerts.ordered(j for j in judged if only in {None, j.name})
     at = f"judged {clock(judged[0].at, frame, both=False)}" if judged else "not judged in the last hour"
-    scaled = words.clock_scale(scale) if scale != 1 else ""
+    scaled = words.clock_scale(pulse.clock_scale) if pulse.clock_scale != 1 else ""
     src = markup.source("", at, words.counted(len(shown), "alert"), scaled)
     by_name = {r.name: r for r in desk.rules}
     head = [("State", ""), ("Alert", ""), ("Value", "r"), ("Limit", "r"), ("Active since", ""), ("", "r")]
     rows = [panels.alert_row(j, by_name.get(j.name), frame) for j in shown]
     nothing = markup.tag("div", "No rule has been judged: is the collector running?", cls="m-none")
-    draw(markup.card("State", markup.table(head, rows) if rows else nothing, src))
+    silent = verdict.silence(pulse, frame.now, desk.scrape_interval) is not None
+    old = panels.unjudged(pulse.newest, frame) if silent and pulse.newest else ""
+    draw(markup.card("State", markup.join(old, markup.table(head, rows) if rows else nothing), src))
 
 
 def _timeline(desk: Desk, only: str | None, frame: Frame) -> None:

@@ -48,6 +48,7 @@ def _above(desk: Desk, frame: Frame, pulse: Pulse) -> None:
     )
     draw(panels.hero(model.verdict, _sub(model, frame, pulse)))
     left, right = st.columns([3, 2], gap="small")
+    unheard = pulse.newest if model.silent is not None else None
     seen = f"{model.now.count:,} requests" if model.now else "0 requests"
     with left:
         by_engine = model.now is not None and model.now.basis == "engine"
@@ -57,7 +58,7 @@ def _above(desk: Desk, frame: Frame, pulse: Pulse) -> None:
     with right:
         draw(
             markup.join(
-                panels.alerts(model.active, standing, desk.rules, frame, pulse.clock_scale),
+                panels.alerts(model.active, standing, desk.rules, frame, pulse.clock_scale, unheard),
                 panels.changes(
                     model.changes, frame, markup.source("events", f"last {words.length(frame.span)}")
                 ),

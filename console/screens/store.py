@@ -14,7 +14,7 @@ import streamlit as st
 from collectors.settings import Settings
 from collectors.store.dialect import Dialect
 from collectors.store.opening import open_reader
-from collectors.store.series import Reader
+from collectors.store.reader import Reader
 from collectors.store.tables import TABLES
 from console.services import Desk, open_desk
 

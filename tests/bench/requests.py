@@ -22,6 +22,7 @@ from collectors.signals.points import at_instant
 from collectors.store.delta import writer_properties
 from collectors.store.duckdb import DuckReader
 from collectors.store.lookup import find_requests
+from collectors.store.ranks import selected
 from collectors.store.tables import TABLES
 from tests.bench.report import Figure, timed_ms
 
@@ -60,7 +61,7 @@ def figures(root: Path) -> list[Figure]:
         (
             "30 days: P50 and P99 by adapter",
             300,
-            lambda: _p50_p99(reader, month),
+            lambda: _selected(reader, month),
             lambda: _pandas_p50_p99(paths, month),
         ),
         ("one request by id", 150, lambda: _found(reader), lambda: _pandas_find(paths)),
@@ -81,6 +82,11 @@ def _p50_p99(reader: DuckReader, window: timedelta) -> None:
         since=since,
     )
     assert found.num_rows == len(ADAPTERS)
+
+
+def _selected(reader: DuckReader, window: timedelta) -> None:
+    found = selected(reader, "e2e_ms", [0.5, 0.99], ["adapter"], END - window, END)
+    assert sum(ranked is not None for ranked in found.values()) == len(ADAPTERS)
 
 
 def _found(reader: DuckReader) -> None:

@@ -12,7 +12,7 @@ import pytest
 from collectors.model import EventFact, Judgement
 from collectors.store.delta import DeltaWriter
 from collectors.store.opening import open_reader
-from collectors.store.series import Reader
+from collectors.store.reader import Reader
 from console import queries
 from tests.store.generated import LENGTH_S, START, generated
 

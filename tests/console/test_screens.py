@@ -138,6 +138,17 @@ def test_silence_is_never_green(look: Look, screen: str) -> None:
     assert "Chat is quick" not in said
 
 
+@pytest.mark.parametrize(
+    ("screen", "state"), [("now", "healthy"), ("now", "incident"), ("alerts", "incident")]
+)
+def test_an_alert_that_nobody_judges_is_said_to_be_old(look: Look, screen: str, state: str) -> None:
+    notice = "Nothing has been judged since 07:30:00"
+    assert notice not in look(screen, state)[0]
+    said, _ = look(screen, state, NOW + timedelta(seconds=42))
+    assert notice in said
+    assert "No alert is pending or firing" not in said
+
+
 def test_a_moment_before_the_first_fact_is_an_empty_store(look: Look) -> None:
     said, _ = look("now", "healthy", datetime(2020, 1, 1, tzinfo=NOW.tzinfo))
     assert "Waiting for the first scrape" in said

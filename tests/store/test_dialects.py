@@ -21,7 +21,8 @@ from collectors.store.duckdb import DuckReader
 from collectors.store.errors import StoreError
 from collectors.store.latest import first_fact, latest_clock_scale, newest_fact
 from collectors.store.lookup import events_before, find_requests, peers, scrape_interval
-from collectors.store.series import Reader, series
+from collectors.store.reader import Reader
+from collectors.store.series import series
 from tests.store.generated import LENGTH_S, START, Facts, generated
 from tests.store.test_series import KINDS, agree, looks, reading
 from tests.store.test_windows import NAMES

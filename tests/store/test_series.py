@@ -28,7 +28,8 @@ from collectors.signals.readings import (
     RequestShare,
 )
 from collectors.store.duckdb import DuckReader
-from collectors.store.series import Reader, series
+from collectors.store.reader import Reader
+from collectors.store.series import series
 from tests.store.bruteforce import expected
 from tests.store.generated import BOUNDS, LENGTH_S, START, Facts, generated
 
