@@ -8,7 +8,7 @@ from console import charts, links, markup, panels, services
 from console.screens.parts import Tick, answered, chart, draw, empty, heading, live
 from console.services import Desk
 from console.theme import palette
-from console.views import charting, evidence, now, tiles, words
+from console.views import charting, evidence, now, tiles, verdict, words
 from console.views.facts import Pulse
 from console.views.frame import POINTS, Frame
 
@@ -21,6 +21,7 @@ def show(desk: Desk, tick: Tick) -> None:
 def _body(desk: Desk, tick: Tick) -> None:
     frame = tick()
     pulse = services.pulse(desk, frame.now)
+    frame = verdict.settled(frame, pulse, desk.scrape_interval)
     heading("Now", frame, pulse)
     known = answered(pulse, Pulse())
     if isinstance(pulse, Pulse) and pulse.newest is None:

@@ -10,7 +10,7 @@ from collectors.signals.runbooks import Runbook
 from console import links, markup, services
 from console.screens.parts import Tick, answered, draw, heading, live
 from console.services import Desk
-from console.views import runbooks, words
+from console.views import runbooks, verdict, words
 from console.views.facts import Pulse
 from console.views.frame import Frame
 
@@ -23,6 +23,7 @@ def show(desk: Desk, tick: Tick) -> None:
 def _body(desk: Desk, tick: Tick) -> None:
     frame = tick()
     pulse = services.pulse(desk, frame.now)
+    frame = verdict.settled(frame, pulse, desk.scrape_interval)
     heading("Runbooks", frame, pulse, "One page a rule. Values in the text are live.")
     scale = answered(pulse, Pulse()).clock_scale
     for fault in desk.faults:

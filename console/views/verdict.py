@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from collectors.model import Judgement
 from console.views import words
-from console.views.facts import STAGES, Change, Pulse, Slice
+from console.views.facts import STAGES, Change, Failure, Pulse, Slice
 from console.views.frame import Frame, clock
 
 TTFT_STAGES = ("gateway", "frontend", "queue", "prefill")
@@ -103,6 +103,13 @@ def silence(pulse: Pulse, now: datetime, interval: timedelta) -> timedelta | Non
         return None
     quiet = now - pulse.newest
     return quiet if quiet > SILENT_SCRAPES * max(interval, pulse.interval or timedelta()) else None
+
+
+def settled(frame: Frame, pulse: Pulse | Failure, interval: timedelta) -> Frame:
+    """A live frame as of the newest scrape: a drill's windows of seconds would begin after what is stored."""
+    if not frame.live or isinstance(pulse, Failure) or pulse.scrape is None:
+        return frame
+    return frame if silence(pulse, frame.now, interval) else replace(frame, now=pulse.scrape)
 
 
 def verdict(

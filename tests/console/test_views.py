@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -178,6 +179,20 @@ def test_an_alert_is_active_until_its_next_state() -> None:
 def test_silence_begins_after_three_scrapes(age: int, *, silent: bool) -> None:
     pulse = Pulse(scrape=NOW - timedelta(seconds=age), interval=timedelta(seconds=1))
     assert (verdict.silence(pulse, NOW, timedelta(seconds=5)) is not None) is silent
+
+
+@pytest.mark.parametrize(
+    ("age", "live", "back"),
+    [
+        pytest.param(4, True, 4, id="live: as of the newest scrape"),
+        pytest.param(4, False, 0, id="a moment that was asked for stays"),
+        pytest.param(60, True, 0, id="silence is not hidden"),
+    ],
+)
+def test_a_live_screen_looks_at_what_is_stored(age: int, back: int, *, live: bool) -> None:
+    pulse = Pulse(scrape=NOW - timedelta(seconds=age), interval=timedelta(seconds=1))
+    found = verdict.settled(replace(FRAME, live=live), pulse, timedelta(seconds=5))
+    assert found.now == NOW - timedelta(seconds=back)
 
 
 def test_a_budget_spent_twice_is_minus_one() -> None:
