@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import subprocess
 import sys
 import tomllib
@@ -26,12 +27,16 @@ UV = Path(sys.executable).with_name("uv")
 LOCKS = {
     "uv.txt": "--group installer",
     "run.txt": "pyproject.toml --group build",
-    "dev.txt": "pyproject.toml --group build --group dev --constraint requirements/run.txt",
+    "staging.txt": "pyproject.toml --extra staging --group build --constraint requirements/run.txt",
+    # vLLM is built for one platform at a time, so this lock is for one: CPython 3.11 on x86-64 Linux.
+    "vllm.txt": "requirements/vllm.in --excludes requirements/vllm-excludes.txt",
+    "dev.txt": "pyproject.toml --extra staging --group build --group dev --constraint requirements/staging.txt",
 }
 COMPILE = (
-    "pip compile --quiet --universal --python-version 3.11 --generate-hashes"
+    "pip compile --quiet --python-version 3.11 --generate-hashes"
     " --no-emit-index-url --no-emit-find-links --no-header"
 )
+EVERYWHERE, ONE_PLATFORM = "--universal", "--python-platform x86_64-manylinux_2_28"
 HEAD = "# Written by `make lock`: change the ranges in pyproject.toml instead."
 FINGERPRINT = "# fingerprint: "
 
@@ -60,6 +65,7 @@ def fingerprint() -> str:
         "optional": project["optional-dependencies"],
         "python": project["requires-python"],
         "run": project["dependencies"],
+        "vllm": (HERE / "vllm.in").read_text(encoding="utf-8"),
     }
     return hashlib.sha256(json.dumps(tables, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -74,9 +80,13 @@ def check() -> int:
 
 
 def compile_lock(lock: Path, arguments: list[str]) -> None:
-    """Resolve for every Linux and Python the project supports, then put the fingerprint on top."""
-    command = [str(UV), *COMPILE.split(), "--output-file", str(lock.relative_to(ROOT)), *arguments]
-    subprocess.run(command, check=True, cwd=ROOT)
+    """Resolve for every Linux and Python that is meant, then put the fingerprint on top."""
+    platform = (ONE_PLATFORM if lock.name == "vllm.txt" else EVERYWHERE).split()
+    output = ["--output-file", str(lock.relative_to(ROOT))]
+    # uv does not read pip's own variable, and the CPU build of torch may lie in a folder that it names
+    found = {"UV_FIND_LINKS": os.environ["PIP_FIND_LINKS"]} if "PIP_FIND_LINKS" in os.environ else {}
+    command = [str(UV), *COMPILE.split(), *platform, *output, *arguments]
+    subprocess.run(command, check=True, cwd=ROOT, env={**os.environ, **found})
     resolved = lock.read_text(encoding="utf-8")
     lock.write_text(f"{HEAD}\n{FINGERPRINT}{fingerprint()}\n{resolved}", encoding="utf-8")
     packages = len([line for line in resolved.splitlines() if "==" in line.partition(";")[0]])
