@@ -10,11 +10,12 @@ import os
 import re
 from collections.abc import Collection, Mapping
 from datetime import timedelta
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, HttpUrl, field_validator
+from pydantic import Field, HttpUrl, SecretStr, ValidationInfo, field_validator
 
 from collectors.validation import ConfigError, Length, Strict, parse_yaml, validate
 
@@ -41,6 +42,33 @@ class Settings(Strict):
     )
     recording: Path | None = Field(
         default=None, description="a recording to play as if live; only without engines"
+    )
+    otlp_port: int | None = Field(
+        default=None,
+        ge=1,
+        le=65535,
+        description="port that receives traces over OTLP/HTTP; none: no receiver",
+    )
+    otlp_token: SecretStr | None = Field(
+        default=None,
+        description="bearer token that senders of traces have to show; from the environment only",
+    )
+    otlp_host: str = Field(
+        default="127.0.0.1", description="address the receiver of traces listens on; another needs a token"
+    )
+    mlflow: HttpUrl | None = Field(
+        default=None, description="MLflow server that keeps the traces, such as http://127.0.0.1:5000"
+    )
+    mlflow_experiment: str = Field(
+        default="0",
+        pattern=r"^\d{1,19}$",
+        coerce_numbers_to_str=True,
+        description="id of the MLflow experiment that holds the traces",
+    )
+    mlflow_mode: Literal["forward", "poll"] | None = Field(
+        default=None,
+        description="whether traces are forwarded to MLflow or polled from it; without it, forwarded where "
+        "they are received",
     )
     scrape_interval: Length = Field(default=timedelta(seconds=5), description="time between scrapes")
     scrape_timeout: Length = Field(
@@ -78,6 +106,22 @@ class Settings(Strict):
             raise ValueError(f"tables cannot lie under a path with {found[0]!r}. Name another folder")
         return store
 
+    @field_validator("otlp_host")
+    @classmethod
+    def _guarded_where_others_reach_it(cls, host: str, info: ValidationInfo) -> str:
+        if info.data.get("otlp_port") and not info.data.get("otlp_token") and not _is_loopback(host):
+            raise ValueError(
+                f"anybody could send traces to it. Set {PREFIX}OTLP_TOKEN, or listen on 127.0.0.1"
+            )
+        return host
+
+    @field_validator("mlflow_mode")
+    @classmethod
+    def _something_to_forward(cls, mode: str | None, info: ValidationInfo) -> str | None:
+        if mode == "forward" and not info.data.get("otlp_port"):
+            raise ValueError("only traces that are received can be forwarded. Set otlp_port")
+        return mode
+
     @field_validator("time_zone")
     @classmethod
     def _known_zone(cls, name: str) -> str:
@@ -85,6 +129,16 @@ class Settings(Strict):
             return ZoneInfo(name).key
         except (ZoneInfoNotFoundError, ValueError, OSError) as error:
             raise ValueError("no time zone is called that. Write one such as Asia/Tokyo") from error
+
+    @property
+    def forwards(self) -> bool:
+        """Whether received traces go on to MLflow."""
+        return bool(self.mlflow and self.otlp_port) and self.mlflow_mode != "poll"
+
+    @property
+    def polls(self) -> bool:
+        """Whether traces are read from MLflow."""
+        return self.mlflow is not None and not self.forwards
 
 
 def load_settings(
@@ -104,6 +158,9 @@ def load_settings(
         data = _from_file(path)
     except ConfigError as error:
         mistakes += [f"{file}: {m}" for m in error.mistakes]
+    mistakes += [
+        f"{file}: {k}: is a secret. Set {PREFIX}{k.upper()} instead" for k in sorted(_SECRETS & data.keys())
+    ]
     known = {k: v for k, v in variables.items() if k not in unknown}
     given = {k: v for k, v in (flags or {}).items() if v is not None}
     try:
@@ -137,7 +194,15 @@ def _placed(mistake: str, file: str, variables: Collection[str], flags: Collecti
     return f"{PREFIX}{key.upper()}{mistake.removeprefix(key)}" if key in variables else f"{file}: {mistake}"
 
 
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 _LISTS = {"engines"}
+_SECRETS = {"otlp_token"}
 _UNSET = "Unset it or correct its spelling"
 # What delta-rs 1.6 takes for a part of a URL.
 _NO_PATH_OF_TABLES = re.compile(r"[\[\]^|\\]|%[0-9A-Fa-f]{2}")
