@@ -70,6 +70,17 @@ class Settings(Strict):
         description="whether traces are forwarded to MLflow or polled from it; without it, forwarded where "
         "they are received",
     )
+    mlflow_ui: HttpUrl | None = Field(
+        default=None, description="where people open MLflow; without it, the address in `mlflow`"
+    )
+    prometheus: HttpUrl | None = Field(
+        default=None, description="Prometheus server that scrapes the replicas, such as http://127.0.0.1:9090"
+    )
+    prometheus_label: str = Field(
+        default="instance",
+        pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$",
+        description="the label of Prometheus that names a replica, such as pod",
+    )
     scrape_interval: Length = Field(default=timedelta(seconds=5), description="time between scrapes")
     scrape_timeout: Length = Field(
         default=timedelta(seconds=3), description="after which a replica is left alone"
