@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 
 import httpx
 
@@ -17,15 +17,14 @@ from collectors.judging import Book
 from collectors.keeping import Keeper
 from collectors.model import Batch
 from collectors.settings import Settings
-from collectors.sources.engine import MAX_GAP, EngineState, ScrapeLimits, Target, scrape
+from collectors.sources.engine import MAX_GAP, EngineState, ScrapeLimits, Target, replica_name, scrape
+from collectors.sources.prometheus.polling import CATCH_UP, SOURCE, Choice, PrometheusState, Server, poll
 from collectors.sources.recording import Head, play_looping, start
 from collectors.sources.tape import Tape, load
 from collectors.store.delta import DeltaWriter
 from collectors.store.duckdb import DuckReader
-from collectors.store.latest import newest_fact
-
-if TYPE_CHECKING:
-    import asyncio
+from collectors.store.latest import newest_fact, newest_scrapes
+from collectors.store.reader import Reader
 
 # Judging looks back at hours, not at a month: a small bound keeps the collector small beside the engine.
 KEEPER_MEMORY = "128MB"
@@ -46,6 +45,8 @@ async def build_loop(
     keeper = Keeper(settings, book, DeltaWriter(settings.store), reader, collector_name(), begin)
     async with httpx.AsyncClient(limits=UNBOUND) as client:
         sources = [_recording(tape, head)] if tape and head else [_engines(settings, client)]
+        if settings.prometheus:
+            sources.append(_prometheus(settings, reader, clock()))
         yield Loop(settings, book, sources, keeper, clock, stop)
 
 
@@ -97,3 +98,21 @@ def _engines(settings: Settings, client: httpx.AsyncClient) -> Source:
         max_gap=max(MAX_GAP, GAP_INTERVALS * settings.scrape_interval),
     )
     return Source("engine", _Scraper(EngineState(), targets, client, limits).poll)
+
+
+@dataclass(slots=True)
+class _Watcher:
+    state: PrometheusState
+    server: Server
+    choice: Choice
+
+    async def poll(self, now: datetime) -> Batch:
+        self.state, batch = await asyncio.to_thread(poll, self.state, self.server, self.choice, now)
+        return batch
+
+
+def _prometheus(settings: Settings, reader: Reader, now: datetime) -> Source:
+    stored = newest_scrapes(reader, SOURCE, now - CATCH_UP)
+    without = frozenset(replica_name(Target(str(url))) for url in settings.engines)
+    choice = Choice(settings.prometheus_label, without)
+    return Source(SOURCE, _Watcher(PrometheusState(stored), Server(str(settings.prometheus)), choice).poll)

@@ -64,7 +64,11 @@ class Exposition:
 
 def read(text: str) -> Exposition:
     """Translate one scrape. Raises ExpositionError where the text as a whole cannot be trusted."""
-    found = scan(text, SAMPLE_NAMES, HELP_NEEDED)
+    return translate(scan(text, SAMPLE_NAMES, HELP_NEEDED))
+
+
+def translate(found: Scan) -> Exposition:
+    """The same for samples that did not come as a text. Raises ExpositionError."""
     seen = exposed(found.names)
     if not seen - {"process_start_s"}:
         raise ExpositionError(

@@ -18,6 +18,17 @@ def newest_fact(reader: Reader) -> datetime | None:
     return _extreme(reader, "max")
 
 
+def newest_scrapes(reader: Reader, source: str, since: datetime) -> dict[str, datetime]:
+    """By replica: the newest scrape of this source after an instant. Raises StoreError."""
+    d = reader.dialect
+    rows = reader.query(
+        f"SELECT replica, max({AT}) AS newest FROM {{metrics}} WHERE metric = 'up' "
+        f"AND source = {d.literal(source)} AND {AT} > {d.instant(since)} GROUP BY replica",
+        since=since,
+    ).to_pylist()
+    return {row["replica"]: row["newest"].astimezone(UTC) for row in rows}
+
+
 def latest_clock_scale(reader: Reader, at: datetime) -> float | None:
     """The clock scale of the newest judgement up to an instant; None without any. Raises StoreError."""
     d = reader.dialect

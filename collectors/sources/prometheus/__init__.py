@@ -1,0 +1,1 @@
+"""Engine facts from a Prometheus server that scrapes the replicas already."""
