@@ -1,0 +1,217 @@
+"""One chat request, from its first byte to its row: read, route, admit, ask, relay, account."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from hashlib import sha256
+from uuid import uuid4
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from loadtests.staging.gateway import account as accounts
+from loadtests.staging.gateway import asking, routing
+from loadtests.staging.gateway.account import Account
+from loadtests.staging.gateway.admission import Gate
+from loadtests.staging.gateway.asking import Chat
+from loadtests.staging.gateway.attempts import Attempts, Job, Opened
+from loadtests.staging.gateway.backends import Backend
+from loadtests.staging.gateway.config import Fallback
+from loadtests.staging.gateway.journal import Comparisons, Journal, compared
+from loadtests.staging.gateway.live import Live, Setup
+from loadtests.staging.gateway.metrics import Metrics
+from loadtests.staging.gateway.readiness import Readiness
+from loadtests.staging.gateway.refusals import Refusal, busy
+from loadtests.staging.gateway.relaying import Reading, Relay, closed, until_gone
+from loadtests.staging.gateway.routing import Target
+from loadtests.staging.gateway.shadowing import Shadows
+from loadtests.staging.gateway.timing import Clock
+from loadtests.staging.gateway.tracing import Timed, Tracing, trace_id
+
+REJECTED_RETRY_S = 1.0
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Service:
+    """Everything that a request meets on its way."""
+
+    live: Live
+    attempts: Attempts
+    fallback: Callable[[Fallback], Backend | None]
+    gate: Gate
+    readiness: Readiness
+    shadows: Shadows
+    tracing: Tracing
+    metrics: Metrics
+    journal: Journal
+    comparisons: Comparisons
+    clock: Clock
+    open_requests: int = field(default=0)
+
+    async def chat(self, request: Request) -> Response:
+        """Answer one; whatever happens, there is one root span, one line in the log, one count."""
+        anchor = self.clock.anchored()
+        root = self.tracing.root(anchor, request.headers.get("traceparent"))
+        account = Account(f"req-{uuid4().hex[:16]}", anchor, trace_id(root))
+        self.open_requests += 1
+        try:
+            return await self._answered(request, account, root)
+        except Refusal as refusal:
+            return self._refused(account, root, refusal)
+        except ClientDisconnect:
+            return self._refused(account, root, closed())
+        except Exception:
+            _logger.exception("request %s", account.request_id)
+            return self._refused(
+                account, root, Refusal(500, "internal_error", "the gateway failed; see its log")
+            )
+        except BaseException:  # the process ends
+            self._refused(account, root, Refusal(503, "not_ready", "the gateway stopped"))
+            raise
+
+    async def _answered(self, request: Request, account: Account, root: Timed) -> Response:
+        setup = self.live.setup
+        body = await _body(request, setup.config.limits.body_bytes)
+        chat = asking.read(body, setup.config.limits.messages)
+        _identify(account, chat)
+        self.readiness.require()
+        target = self._target(setup, chat, account)
+        return await until_gone(request, self._asked(Job(setup, chat, target, account, root)))
+
+    def _target(self, setup: Setup, chat: Chat, account: Account) -> Target:
+        config = setup.config
+        target = routing.choose(config, chat.model, chat.intent, chat.locale)
+        target = routing.vary(config, target, chat.session_id or account.request_id, self.clock.now())
+        account.variant, account.adapter = target.variant, target.adapter.name
+        account.prompt_version = target.prompt_version
+        account.backend_version = target.backend_version(config.base.served)
+        account.capture_text = config.capture_text
+        return target
+
+    async def _asked(self, job: Job) -> Response:
+        client = self.tracing.child(job.root, "generation_client", self.clock.steady_ns())
+        try:
+            await self._admitted(job)
+        except BaseException as error:
+            client.end(self.clock.steady_ns(), failure=str(error) or "the client hung up")
+            raise
+        try:
+            fallback = self.fallback(job.setup.config.fallback)
+            opened = await self.attempts.begin(job, fallback, client)
+        except BaseException:
+            self.gate.leave()
+            raise
+        return self._streamed(job, opened) if job.chat.stream else self._whole(job, opened)
+
+    async def _admitted(self, job: Job) -> None:
+        began_ns = self.clock.steady_ns()
+        if _unlucky(job.account.request_id) < job.setup.config.faults.reject_share:
+            raise busy("turned away by faults.reject_share", REJECTED_RETRY_S)
+        await self.gate.enter(job.setup.config.admission, self.clock.steady_s())
+        job.account.queue_wait_ms = (self.clock.steady_ns() - began_ns) / 1e6
+
+    def _whole(self, job: Job, opened: Opened) -> Response:
+        account = job.account
+        account.took(opened.whole.get("usage") or {})
+        account.ttft_ms = account.anchor.since_ms(self.clock.steady_ns())
+        account.answer.append(_text(opened))
+        opened.end(account, self.clock, None)
+        self.gate.leave()
+        self._end(account, job.root)
+        self._compare(job)
+        content = json.dumps(opened.whole, ensure_ascii=False).encode()
+        return Response(content, headers=_headers(account, job.root), media_type="application/json")
+
+    def _streamed(self, job: Job, opened: Opened) -> Response:
+        keep = job.setup.config.capture_text or job.setup.config.shadow is not None
+        reading = Reading(job.account, self.clock, include_usage=job.chat.include_usage, keep=keep)
+
+        async def ended() -> None:
+            if job.account.ended:
+                return
+            if not reading.complete:
+                job.account.failed(closed())
+            try:
+                await opened.close(job.account, self.clock)
+            finally:
+                self.gate.leave()
+                self._end(job.account, job.root)
+                self._compare(job)
+
+        headers = _headers(job.account, job.root)
+        limit_s = job.setup.config.limits.answer.total_seconds()
+        return Relay(reading.relayed(opened), headers, ended, limit_s)
+
+    def _refused(self, account: Account, root: Timed, refusal: Refusal) -> Response:
+        account.failed(refusal)
+        self._end(account, root)
+        headers = _headers(account, root) | refusal.headers()
+        return Response(refusal.body(), refusal.status, headers, "application/json")
+
+    def _end(self, account: Account, root: Timed) -> None:
+        now_ns = self.clock.steady_ns()
+        account.ended, account.e2e_ms = True, account.anchor.since_ms(now_ns)
+        self.open_requests -= 1
+        failure = account.message if account.error_kind else None
+        root.end(now_ns, accounts.attributes(account), failure)
+        self.metrics.observe(account)
+        self.journal.tell(self.clock.now(), "request", accounts.line(account))
+
+    def _compare(self, job: Job) -> None:
+        config, account = job.setup.config, job.account
+        if config.canary is None and config.shadow is None:
+            return
+        answer = "".join(account.answer) if account.answer else None
+        self.comparisons.tell(config.comparison, self.clock.now(), compared(account, answer))
+        target = routing.shadow(config, job.target, account.request_id)
+        if target is not None and account.error_kind is None:
+            self.shadows.ask(job, target)
+
+
+async def _body(request: Request, limit: int) -> bytes:
+    """The whole body, read no further than its bound. Raises Refusal 413."""
+    declared = request.headers.get("content-length", "")
+    pieces, size = [], int(declared) if declared.isascii() and declared.isdigit() else 0
+    if size <= limit:
+        size = 0
+        async for piece in request.stream():
+            pieces.append(piece)
+            size += len(piece)
+            if size > limit:
+                break
+    if size > limit:
+        raise Refusal(
+            413, "body_too_large", f"the body is longer than {limit} bytes; send fewer or shorter turns"
+        )
+    return b"".join(pieces)
+
+
+def _identify(account: Account, chat: Chat) -> None:
+    account.request_id = chat.request_id or account.request_id
+    account.session_id, account.user_id, account.turn = chat.session_id, chat.user_id, chat.turn
+    account.intent, account.locale = chat.intent, chat.locale
+
+
+def _headers(account: Account, root: Timed) -> dict[str, str]:
+    known = {
+        "x-request-id": account.request_id,
+        "x-adapter-id": account.adapter,
+        "x-prompt-version": account.prompt_version,
+        "traceparent": root.traceparent(),
+    }
+    return {name: value for name, value in known.items() if value}
+
+
+def _text(opened: Opened) -> str:
+    choices = opened.whole.get("choices") or [{}]
+    message = choices[0].get("message") or {}
+    return str(message.get("content") or "")
+
+
+def _unlucky(request_id: str) -> float:
+    """A number in [0, 1), always the same for the request."""
+    return int.from_bytes(sha256(b"reject " + request_id.encode()).digest()[:4]) / 2**32
