@@ -6,7 +6,7 @@ import asyncio
 import os
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -16,8 +16,13 @@ from collectors.daemon import Clock, Loop, Source
 from collectors.judging import Book
 from collectors.keeping import Keeper
 from collectors.model import Batch
+from collectors.restoring import restore_written
 from collectors.settings import Settings
 from collectors.sources.engine import MAX_GAP, EngineState, ScrapeLimits, Target, replica_name, scrape
+from collectors.sources.otlp.facts import SOURCE as OTLP
+from collectors.sources.otlp.listening import listen
+from collectors.sources.otlp.receiving import Destination, receiving
+from collectors.sources.otlp.written import MAX_REMEMBERED, Written
 from collectors.sources.prometheus.polling import CATCH_UP, SOURCE, Choice, PrometheusState, Server, poll
 from collectors.sources.recording import Head, play_looping, start
 from collectors.sources.tape import Tape, load
@@ -30,6 +35,8 @@ from collectors.store.reader import Reader
 KEEPER_MEMORY = "128MB"
 # A connection a replica, however many: with httpx's usual hundred, silent replicas keep healthy ones waiting.
 UNBOUND = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+# Senders try a batch again for a minute or so: what they send twice over a restart is known by then.
+RESENT_WITHIN = timedelta(minutes=10)
 GAP_INTERVALS = 3  # so many missed scrapes make a gap, however rarely one scrapes
 
 
@@ -37,14 +44,20 @@ GAP_INTERVALS = 3  # so many missed scrapes make a gap, however rarely one scrap
 async def build_loop(
     settings: Settings, book: Book, clock: Clock, stop: asyncio.Event
 ) -> AsyncIterator[Loop]:
-    """The loop over the settings' sources. Raises RecordingError and StoreError before anything starts."""
+    """The loop over the settings' sources.
+
+    Raises RecordingError, StoreError, and ConfigError where a port is taken, before anything starts.
+    """
     reader = DuckReader(settings.store, KEEPER_MEMORY)
     tape = load(settings.recording) if settings.recording and not settings.engines else None
     head = first_head(tape, newest_fact(reader), clock()) if tape else None
     begin = head.played + head.shift if head else None
     keeper = Keeper(settings, book, DeltaWriter(settings.store), reader, collector_name(), begin)
-    async with httpx.AsyncClient(limits=UNBOUND) as client:
+    async with AsyncExitStack() as stack:
+        client = await stack.enter_async_context(httpx.AsyncClient(limits=UNBOUND))
         sources = [_recording(tape, head)] if tape and head else [_engines(settings, client)]
+        if settings.otlp_port:
+            sources.append(await stack.enter_async_context(_traces(settings, reader, clock)))
         if settings.prometheus:
             sources.append(_prometheus(settings, reader, clock()))
         yield Loop(settings, book, sources, keeper, clock, stop)
@@ -98,6 +111,19 @@ def _engines(settings: Settings, client: httpx.AsyncClient) -> Source:
         max_gap=max(MAX_GAP, GAP_INTERVALS * settings.scrape_interval),
     )
     return Source("engine", _Scraper(EngineState(), targets, client, limits).poll)
+
+
+@asynccontextmanager
+async def _traces(settings: Settings, reader: Reader, clock: Clock) -> AsyncIterator[Source]:
+    listener = listen(settings.otlp_host, settings.otlp_port or 0)
+    token = settings.otlp_token.get_secret_value() if settings.otlp_token else None
+    to = Destination(str(settings.mlflow), settings.mlflow_experiment) if settings.forwards else None
+    written = Written()
+    for row in restore_written(reader, OTLP, clock() - RESENT_WITHIN, MAX_REMEMBERED):
+        start = row.at - timedelta(milliseconds=row.e2e_ms or 0.0)
+        written.add(row.request_id, row.trace_id, start, row.at)
+    async with receiving(listener, clock, written, token=token, to=to) as receiver:
+        yield Source(OTLP, receiver.poll, receiver.last)
 
 
 @dataclass(slots=True)

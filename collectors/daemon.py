@@ -26,10 +26,11 @@ Poll = Callable[[datetime], Awaitable[Batch]]
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Something to poll, by name."""
+    """Something to poll, by name. `last` is asked once, when the loop stops: what must not be lost."""
 
     name: str
     poll: Poll
+    last: Poll | None = None
 
 
 @dataclass(slots=True)
@@ -53,6 +54,7 @@ async def collect(loop: Loop) -> None:
     for task in polls:
         task.cancel()
     await asyncio.gather(*polls, return_exceptions=True)
+    await asyncio.gather(*(_asked(loop, s, s.last) for s in loop.sources if s.last))
     await keeping  # never cancelled: its thread would commit on, beside the last flush
     await asyncio.to_thread(loop.keeper.flush, loop.buffer, loop.clock())
 
@@ -61,15 +63,21 @@ async def _polling(loop: Loop, source: Source) -> None:
     """Poll one source at its interval; a source that breaks is a problem, and the others go on."""
     while True:
         began = loop.clock()
-        try:
-            batch = await source.poll(began)
-        except Exception as error:
-            log.exception("source %s broke", source.name)
-            remedy = "See the collector's log; the source is polled again"
-            batch = Batch(problems=(Problem(began, source.name, source.name, repr(error)[:200], remedy),))
-        ended = loop.clock()
-        _report(loop.buffer.add(batch + _own(source, began, ended), loop.settings.max_buffered_facts))
-        await asyncio.sleep(_until_next(began, ended, loop.settings.scrape_interval))
+        await _asked(loop, source, source.poll)
+        await asyncio.sleep(_until_next(began, loop.clock(), loop.settings.scrape_interval))
+
+
+async def _asked(loop: Loop, source: Source, poll: Poll) -> None:
+    """Hold what the source tells now."""
+    began = loop.clock()
+    try:
+        batch = await poll(began)
+    except Exception as error:
+        log.exception("source %s broke", source.name)
+        remedy = "See the collector's log; the source is polled again"
+        batch = Batch(problems=(Problem(began, source.name, source.name, repr(error)[:200], remedy),))
+    own = _own(source, began, loop.clock())
+    _report(loop.buffer.add(batch + own, loop.settings.max_buffered_facts))
 
 
 def _own(source: Source, began: datetime, ended: datetime) -> Batch:

@@ -8,9 +8,11 @@ from datetime import UTC, datetime, timedelta
 
 from collectors.judge.alerts import Alert
 from collectors.judging import FORGET_GROUP, Book, Key, Memory
+from collectors.model import RequestFact
 from collectors.signals.changes import VERSIONED, Seen
 from collectors.store.dialect import AT
 from collectors.store.reader import Reader
+from collectors.store.tables import TABLES, facts
 
 
 def restore_memory(reader: Reader, book: Book, before: datetime) -> Memory:
@@ -64,6 +66,17 @@ def restore_seen(reader: Reader, before: datetime, days: int) -> Seen:
         last |= {(column, row["v"]): row["newest"].astimezone(UTC) for row in rows}
         starts += [row["oldest"].astimezone(UTC) for row in rows]
     return Seen(min(starts, default=None), last)
+
+
+def restore_written(reader: Reader, source: str, since: datetime, limit: int) -> list[RequestFact]:
+    """The newest requests that this source has told of, oldest first."""
+    d = reader.dialect
+    found = reader.query(
+        f"SELECT * FROM {{requests}} WHERE source = {d.literal(source)} AND {AT} > {d.instant(since)} "  # noqa: S608
+        f"ORDER BY {AT} DESC LIMIT {limit}",
+        since=since,
+    )
+    return facts(TABLES["requests"], found)[::-1]
 
 
 def group_of(by: Sequence[str], text: str) -> tuple[str, ...] | None:

@@ -20,6 +20,7 @@ from collectors.cli.supervise import Child, supervise
 from collectors.collecting import build_loop
 from collectors.daemon import collect as run_loop
 from collectors.settings import BUNDLED_RECORDING, Settings
+from collectors.sources.otlp.listening import listen
 from collectors.validation import ConfigError
 
 Engines = Annotated[
@@ -30,6 +31,9 @@ Recording = Annotated[Path | None, typer.Option(help="A recording to play as if 
 ClockScale = Annotated[float | None, typer.Option(min=1, help="Divides every window and `for`; drills only.")]
 Config = Annotated[Path | None, typer.Option(help="mangaops.yaml to read.")]
 Port = Annotated[int | None, typer.Option(help="Port of the console.")]
+OtlpPort = Annotated[int | None, typer.Option(help="Port that receives traces over OTLP/HTTP.")]
+Mlflow = Annotated[str | None, typer.Option(help="MLflow server that keeps the traces.")]
+Prometheus = Annotated[str | None, typer.Option(help="Prometheus server that scrapes the replicas already.")]
 Host = Annotated[str | None, typer.Option(help="Address the console listens on.")]
 
 DEMO_STORE = ".mangaops/demo"
@@ -37,9 +41,13 @@ DEMO_CLOCK_SCALE = 20.0  # the bundled recording's faults last a minute each, no
 
 
 def up(
+    *,
     engine: Engines = None,
     store: Store = None,
     recording: Recording = None,
+    otlp_port: OtlpPort = None,
+    mlflow: Mlflow = None,
+    prometheus: Prometheus = None,
     port: Port = None,
     host: Host = None,
     clock_scale: ClockScale = None,
@@ -47,9 +55,11 @@ def up(
 ) -> None:
     """Collector and console together; with nothing configured, the bundled recording played as if live."""
     flags = _flags(engine, store, recording, clock_scale) | {"port": port, "host": host}
+    flags |= {"otlp_port": otlp_port, "mlflow": mlflow, "prometheus": prometheus}
     chosen = _demo_if_bare(wiring.settings(config, flags))
     wiring.book(chosen)
     _refuse_busy_port(chosen)
+    _refuse_busy_otlp_port(chosen)
     environment = {**os.environ, **_environment(chosen)}
     base = [sys.executable, "-m"]
     children = [
@@ -61,18 +71,23 @@ def up(
 
 
 def collect(
+    *,
     engine: Engines = None,
     store: Store = None,
     recording: Recording = None,
+    otlp_port: OtlpPort = None,
+    mlflow: Mlflow = None,
+    prometheus: Prometheus = None,
     clock_scale: ClockScale = None,
     config: Config = None,
 ) -> None:
     """Collect and judge until stopped (Ctrl-C or SIGTERM stores what is held first)."""
-    chosen = wiring.settings(config, _flags(engine, store, recording, clock_scale))
-    if not chosen.engines and chosen.recording is None:
-        raise ConfigError(
-            "settings", ["engines: nothing to collect from. Give --engine URL or --recording DIR"]
-        )
+    flags = _flags(engine, store, recording, clock_scale)
+    flags |= {"otlp_port": otlp_port, "mlflow": mlflow, "prometheus": prometheus}
+    chosen = wiring.settings(config, flags)
+    if not _is_fed(chosen):
+        remedy = "Give --engine URL, --prometheus URL, --otlp-port N, --mlflow URL or --recording DIR"
+        raise ConfigError("settings", [f"engines: nothing to collect from. {remedy}"])
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     asyncio.run(_collect(chosen))
@@ -102,9 +117,14 @@ def _flags(
     return {"engines": engine or None, "store": store, "recording": recording, "clock_scale": clock_scale}
 
 
+def _is_fed(chosen: Settings) -> bool:
+    """Whether anything is named that facts come from."""
+    return bool(chosen.engines or chosen.recording or chosen.otlp_port or chosen.mlflow or chosen.prometheus)
+
+
 def _demo_if_bare(chosen: Settings) -> Settings:
-    """With no engine and no recording, the bundled one, in a store of its own."""
-    if chosen.engines or chosen.recording:
+    """With nothing that facts come from, the bundled recording, in a store of its own."""
+    if _is_fed(chosen):
         return chosen
     given = chosen.model_fields_set
     demo = {"recording": BUNDLED_RECORDING, "store": DEMO_STORE, "clock_scale": DEMO_CLOCK_SCALE}
@@ -120,7 +140,13 @@ def _environment(chosen: Settings) -> dict[str, str]:
         "MANGAOPS_CLOCK_SCALE": str(chosen.clock_scale),
         "MANGAOPS_ENGINES": " ".join(str(e) for e in chosen.engines),
     }
-    return {**found, "MANGAOPS_RECORDING": str(chosen.recording)} if chosen.recording else found
+    optional = {
+        "MANGAOPS_RECORDING": chosen.recording,
+        "MANGAOPS_OTLP_PORT": chosen.otlp_port,
+        "MANGAOPS_MLFLOW": chosen.mlflow,
+        "MANGAOPS_PROMETHEUS": chosen.prometheus,
+    }
+    return found | {name: str(value) for name, value in optional.items() if value is not None}
 
 
 def _config(config: Path | None) -> list[str]:
@@ -139,12 +165,22 @@ def _refuse_busy_port(chosen: Settings) -> None:
             ) from error
 
 
+def _refuse_busy_otlp_port(chosen: Settings) -> None:
+    if chosen.otlp_port:
+        listen(chosen.otlp_host, chosen.otlp_port).close()
+
+
 def _greet(chosen: Settings) -> None:
-    fed_by = (
-        ", ".join(str(e) for e in chosen.engines) or f"the recording {chosen.recording}, played as if live"
-    )
     out.print(f"[bold]mangaops[/]  console  http://{chosen.host}:{chosen.port}", highlight=False)
-    out.print(f"          fed by   {escape(fed_by)}", highlight=False)
+    out.print(f"          fed by   {escape(_fed_by(chosen))}", highlight=False)
+    if chosen.otlp_port:
+        to = (
+            f", forwarded to {chosen.mlflow.host}:{chosen.mlflow.port}"
+            if chosen.mlflow and chosen.forwards
+            else ""
+        )
+        address = f"http://{chosen.otlp_host}:{chosen.otlp_port}/v1/traces"
+        out.print(f"          traces   {address}{to}", highlight=False)
     out.print(f"          store    {escape(chosen.store)}", highlight=False)
     if chosen.clock_scale != 1:
         out.print(
@@ -152,3 +188,11 @@ def _greet(chosen: Settings) -> None:
             highlight=False,
         )
     out.print("          Ctrl-C stops both", highlight=False)
+
+
+def _fed_by(chosen: Settings) -> str:
+    metrics = [str(e) for e in chosen.engines]
+    metrics += [f"Prometheus at {chosen.prometheus}"] if chosen.prometheus else []
+    if metrics:
+        return ", ".join(metrics)
+    return f"the recording {chosen.recording}, played as if live" if chosen.recording else "traces"

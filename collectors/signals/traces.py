@@ -83,15 +83,17 @@ def is_engine(span: Span) -> bool:
 
 def is_root(span: Span) -> bool:
     """Whether it may be a request's outermost span."""
-    return span.name == ROOT_NAME or (REQUEST_ID in span.attributes and not is_engine(span))
+    if span.name == ROOT_NAME:
+        return True
+    return REQUEST_ID in span.attributes and span.name != CALL_NAME and not is_engine(span)
 
 
 def roots(spans: Collection[Span]) -> list[Span]:
-    """The outermost spans of requests, the longest first; one inside another is none."""
+    """The outermost spans of requests, the longest first; what stands below another is none."""
     found = [s for s in spans if is_root(s)]
     if len(found) > 1:
-        inside = {s.span_id for s in found}
-        found = [s for s in found if s.parent_id not in inside]
+        inner = set[str]().union(*(below({s.span_id}, spans) - {s.span_id} for s in found))
+        found = [s for s in found if s.span_id not in inner]
         found.sort(key=lambda s: (s.start - s.end, s.span_id))
     return found
 
