@@ -55,10 +55,11 @@ def main() -> None:
             for title, path, icon, show in SCREENS
         ]
         chosen = st.navigation(pages, position="hidden")
+        _keep_selection(chosen.url_path)
         with st.sidebar:
             draw(BRAND)
             for page in pages:
-                st.page_link(page, query_params=_selection())
+                st.page_link(page)
             _controls(settings)
         chosen.run()
     except ConfigError as error:
@@ -102,11 +103,19 @@ def _controls(settings: Settings) -> None:
         st.button("Back to live", on_click=_live, icon=":material/play_arrow:")
 
 
-def _selection() -> dict[str, str]:
-    """What the controls say beyond the usual, for the links: a click in a page's first run would drop it."""
+def _keep_selection(page: str) -> None:
+    """Carry the selection to another page.
+
+    Streamlit drops a control from the URL where its page was left before the browser had drawn it.
+    """
+    kept, left = st.session_state.get("selection", {}), st.session_state.get("shown_page", page)
+    if left != page:
+        for key in kept.keys() - st.query_params.to_dict().keys():
+            st.query_params[key] = kept[key]
+    known = {**st.query_params.to_dict(), **st.session_state}
     usual = {"at": "", "span": links.DEFAULT_SPAN, "tz": "UTC"}
-    chosen = {k: st.session_state.get(k) or st.query_params.get(k) or v for k, v in usual.items()}
-    return {k: v for k, v in chosen.items() if v != usual[k]}
+    st.session_state["selection"] = {k: known[k] for k, v in usual.items() if known.get(k) not in {None, v}}
+    st.session_state["shown_page"] = page
 
 
 def _live() -> None:

@@ -177,6 +177,26 @@ def test_the_selection_stays_in_the_url_from_screen_to_screen(browser, served: S
         page.wait_for_function("location.search.includes('span=1h') && location.search.includes('at=')")
 
 
+def test_a_click_while_the_page_is_still_drawn_keeps_the_selection(browser, served: Served) -> None:
+    for _ in range(4):
+        with looking(browser, 1440, "light") as (page, _failed):
+            page.goto(f"{served.url}/?at={served.at}&span=1h")
+            page.get_by_role("link", name="Sources").first.click()
+            page.get_by_text("No source reported a problem").wait_for(timeout=30_000)
+            page.wait_for_function("location.search.includes('span=1h') && location.search.includes('at=')")
+
+
+def test_back_to_live_is_live_on_every_screen(browser, served: Served) -> None:
+    with looking(browser, 1440, "light") as (page, _):
+        page.goto(f"{served.url}/?at={served.at}&span=1h")
+        page.get_by_role("button", name="Back to live").click()
+        page.get_by_text("The collector has been silent").wait_for(timeout=30_000)
+        page.get_by_role("link", name="SLOs").first.click()
+        page.get_by_text("Availability").first.wait_for(timeout=30_000)
+        page.wait_for_function("location.search.includes('span=1h') && !location.search.includes('at=')")
+        page.get_by_text("Live ·").wait_for(timeout=10_000)
+
+
 def test_a_store_that_is_not_there_yet_is_waited_for(browser, tmp_path: Path) -> None:
     with serving(tmp_path / "none", tmp_path / "log") as url, looking(browser, 1440, "light") as (page, _):
         page.goto(url)
