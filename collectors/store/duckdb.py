@@ -50,9 +50,10 @@ class DuckReader:
 
     dialect: Dialect = DUCKDB
 
-    def __init__(self, root: str, memory: str = MEMORY) -> None:
+    def __init__(self, root: str, memory: str = MEMORY, threads: int | None = None) -> None:
         self.root = root
-        self._connection = duckdb.connect(config={"memory_limit": memory})
+        config = {"memory_limit": memory} | ({} if threads is None else {"threads": str(threads)})
+        self._connection = duckdb.connect(config=config)
         self._open: dict[str, _Opened] = {}
         self._lock = threading.Lock()
         self._pinned = threading.local()
