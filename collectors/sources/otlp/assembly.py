@@ -155,22 +155,29 @@ class Assembler:
     def _settle(self, key: str, now_s: float) -> None:
         """Write the requests of a trace whose time has come, and plan the next look at the others."""
         trace = self._traces[key]
-        without_head = trace.touched + self._wait_without_head(key, trace)
         dues: list[float] = []
         for group in groups(trace.spans.values()):
-            due = trace.heads[group.head.span_id] + wait_s(group) if group.head else without_head
+            if group.head:
+                due = trace.heads[group.head.span_id] + wait_s(group)
+                dues += [due] if due > now_s else []
+            else:
+                due = trace.touched + self._wait_without_head(key, trace)
             if due <= now_s:
                 self._write(group)
-                self._forget(trace, group.spans)
-            elif group.head:
-                dues.append(due)
-        if trace.spans and not dues and without_head <= now_s:
-            self.counts["late" if self._written.has_trace(key) else "of_no_request"] += len(trace.spans)
-            self._forget(trace, tuple(trace.spans.values()))
+                self._forget(trace, group)
+        if trace.spans and not dues:
+            dues.append(trace.touched + self._wait_without_head(key, trace))
+            if dues[0] <= now_s:
+                self._drop(key, trace)
         if trace.spans:
-            self._plan(key, trace, min(dues, default=without_head))
+            self._plan(key, trace, min(dues))
         else:
             del self._traces[key]
+
+    def _drop(self, key: str, trace: _Trace) -> None:
+        """Spans that no request was told of."""
+        self.counts["late" if self._written.has_trace(key) else "of_no_request"] += len(trace.spans)
+        self._forget(trace, Group(None, tuple(trace.spans.values())))
 
     def _wait_without_head(self, key: str, trace: _Trace) -> float:
         spans = trace.spans.values()
@@ -189,14 +196,12 @@ class Assembler:
         start = row.at - timedelta(milliseconds=row.e2e_ms or 0.0)
         self._written.add(row.request_id, row.trace_id, start, row.at)
 
-    def _forget(self, trace: _Trace, spans: tuple[Span, ...]) -> None:
-        for span in spans:
-            if trace.spans.pop(span.span_id, None) is None:
-                continue
-            self.spans -= 1
-            trace.heads.pop(span.span_id, None)
-            if (is_engine(span) or is_root(span)) and (named := request_id(span)):
-                self._named.pop(named, None)
+    def _forget(self, trace: _Trace, group: Group) -> None:
+        """Hold the spans of a group no longer."""
+        for span in group.spans:
+            self.spans -= trace.spans.pop(span.span_id, None) is not None
+            if trace.heads.pop(span.span_id, None) is not None or span.parent_id is None:
+                self._named.pop(request_id(span) or "", None)
 
     def _plan(self, key: str, trace: _Trace, due: float) -> None:
         trace.due = due

@@ -24,9 +24,9 @@ ENCODINGS = frozenset({"", "identity", "gzip", "deflate"})
 # Spans are exported within seconds of their end; a sender retries for minutes. What is older is no live
 # feed, and what is ahead of our clock would be judged before it happened.
 MAX_AGE, MAX_AHEAD = timedelta(days=1), timedelta(minutes=5)
-_EPOCH = datetime.fromtimestamp(0, UTC)
 _ANY_WRAPPER = 47  # zlib reads a gzip or a zlib header, whichever is there
-_TRACE_ID_BYTES, _SPAN_ID_BYTES = 16, 8
+_NO_TRACE, _NO_SPAN = bytes(16), bytes(8)
+_NS_PER_S = 1_000_000_000
 _FAILED = Status.STATUS_CODE_ERROR
 
 
@@ -84,9 +84,9 @@ def decoded(request: ExportTraceServiceRequest, now: datetime) -> Decoded:
     """The spans of an export received at `now`, with the attributes that rows are made of."""
     spans: list[Span] = []
     rejected, why = 0, ""
+    ends = _unix_ns(now - MAX_AGE), _unix_ns(now + MAX_AHEAD)
     for sent in _sent(request):
-        fault = _fault(sent, now)
-        if fault:
+        if fault := _fault(sent, *ends):
             rejected, why = rejected + 1, fault
         else:
             spans.append(_span(sent))
@@ -99,63 +99,59 @@ def _sent(request: ExportTraceServiceRequest) -> Iterator[Sent]:
             yield from scope.spans
 
 
-def _fault(sent: Sent, now: datetime) -> str:
+def _fault(sent: Sent, oldest_ns: int, newest_ns: int) -> str:
     """Why a span cannot be used; nothing where it can."""
-    if len(sent.trace_id) != _TRACE_ID_BYTES or len(sent.span_id) != _SPAN_ID_BYTES:
+    trace_id, span_id, end_ns = sent.trace_id, sent.span_id, sent.end_time_unix_nano
+    if len(trace_id) != len(_NO_TRACE) or len(span_id) != len(_NO_SPAN):
         return "a trace id has to be 16 bytes and a span id 8"
-    if not any(sent.trace_id) or not any(sent.span_id):
+    if trace_id == _NO_TRACE or span_id == _NO_SPAN:
         return "an id of nothing but zeros is none"
-    if not 0 < sent.start_time_unix_nano <= sent.end_time_unix_nano:
+    if not 0 < sent.start_time_unix_nano <= end_ns:
         return "a span has to begin, and to end no sooner"
-    end = _instant(sent.end_time_unix_nano)
-    if end > now + MAX_AHEAD:
+    if end_ns > newest_ns:
         return "a span ends in the future. Set the sender's clock"
-    return "a span ended more than a day ago. Set the sender's clock" if end < now - MAX_AGE else ""
+    return "a span ended more than a day ago. Set the sender's clock" if end_ns < oldest_ns else ""
 
 
 def _span(sent: Sent) -> Span:
-    parent, message = sent.parent_span_id, sent.status.message
+    parent, status = sent.parent_span_id, sent.status
     return Span(
         sent.trace_id.hex(),
         sent.span_id.hex(),
         parent.hex() if parent else None,
         sent.name[:MAX_TEXT],
-        _instant(sent.start_time_unix_nano),
-        _instant(sent.end_time_unix_nano),
+        datetime.fromtimestamp(sent.start_time_unix_nano / _NS_PER_S, UTC),
+        datetime.fromtimestamp(sent.end_time_unix_nano / _NS_PER_S, UTC),
         _attributes(sent),
-        sent.status.code == _FAILED,
-        message[:MAX_TEXT] if message else None,
+        status.code == _FAILED,
+        status.message[:MAX_TEXT] or None,
     )
 
 
 def _attributes(sent: Sent) -> dict[str, Any]:
+    """Those that rows are made of; lists, maps and bytes are in no column."""
     found: dict[str, Any] = {}
     for each in sent.attributes:
         key = each.key
         if key in ATTRIBUTES:
             value = each.value
-            read = _READ.get(value.WhichOneof("value"))
-            if read is not None:
+            # most are texts, and asking which of the kinds it is takes longer than looking
+            if text := value.string_value:
+                found[key] = text[:MAX_TEXT]
+            elif read := _NUMBERS.get(value.WhichOneof("value")):
                 found[key] = read(value)
     return found
 
 
-def _text(value: Any) -> str:
-    text: str = value.string_value
-    return text[:MAX_TEXT]
-
-
-# Lists, maps and bytes are in no column.
-_READ: Mapping[str | None, Callable[[Any], Any]] = {
-    "string_value": _text,
+_NUMBERS: Mapping[str | None, Callable[[Any], Any]] = {
     "int_value": attrgetter("int_value"),
     "double_value": attrgetter("double_value"),
     "bool_value": attrgetter("bool_value"),
 }
 
 
-def _instant(unix_ns: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=unix_ns // 1000)
+def _unix_ns(at: datetime) -> int:
+    return int(at.timestamp() * _NS_PER_S)
 
 
 def _with_base64_ids(data: Any) -> Any:

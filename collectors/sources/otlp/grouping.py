@@ -32,6 +32,8 @@ def groups(spans: Collection[Span]) -> list[Group]:
     if not heads:
         return _of_engines(spans)
     inside = {h.span_id: below({h.span_id}, spans) for h in heads}
+    if len(inside[heads[0].span_id]) == len(spans):
+        return [Group(heads[0], tuple(spans))]
     reached = set[str]().union(*inside.values())
     lost = [s for s in spans if s.span_id not in reached]
     return [
@@ -51,16 +53,17 @@ def wait_s(group: Group) -> float:
 
     It is whole when no parent is missing and each call that did not fail has its engine's span.
     """
-    head = group.head
     ids = {s.span_id for s in group.spans}
-    missing = any(s.parent_id and s.parent_id not in ids for s in group.spans if s is not head)
-    calls = sum(s.name == CALL_NAME and not s.failed for s in group.spans)
-    if missing or head is None:
-        return ENGINE_S
+    calls = engines = 0
+    for span in group.spans:
+        if span.parent_id and span.parent_id not in ids and span is not group.head:
+            return ENGINE_S
+        calls += span.name == CALL_NAME and not span.failed
+        engines += is_engine(span)
     if calls:
-        return 0.0 if sum(map(is_engine, group.spans)) >= calls else ENGINE_S
+        return 0.0 if engines >= calls else ENGINE_S
     # turned away, or every call failed: there is no engine's span to wait for
-    return SETTLE_S if _failed(head) else ENGINE_S
+    return SETTLE_S if group.head and _failed(group.head) else ENGINE_S
 
 
 def overlap(one: Span, other: Span) -> bool:
