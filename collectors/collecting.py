@@ -19,6 +19,8 @@ from collectors.model import Batch
 from collectors.restoring import restore_written
 from collectors.settings import Settings
 from collectors.sources.engine import MAX_GAP, EngineState, ScrapeLimits, Target, replica_name, scrape
+from collectors.sources.mlflow import polling as mlflow
+from collectors.sources.mlflow.asking import Server as MlflowServer
 from collectors.sources.otlp.facts import SOURCE as OTLP
 from collectors.sources.otlp.listening import listen
 from collectors.sources.otlp.receiving import Destination, receiving
@@ -28,11 +30,12 @@ from collectors.sources.recording import Head, play_looping, start
 from collectors.sources.tape import Tape, load
 from collectors.store.delta import DeltaWriter
 from collectors.store.duckdb import DuckReader
-from collectors.store.latest import newest_fact, newest_scrapes
+from collectors.store.latest import newest_fact, newest_scrapes, traces_stored
 from collectors.store.reader import Reader
 
 # Judging looks back at hours, not at a month: a small bound keeps the collector small beside the engine.
 KEEPER_MEMORY = "128MB"
+KEEPER_THREADS = 1  # its windows are short: a second thread wins nothing
 # A connection a replica, however many: with httpx's usual hundred, silent replicas keep healthy ones waiting.
 UNBOUND = httpx.Limits(max_connections=None, max_keepalive_connections=None)
 # Senders try a batch again for a minute or so: what they send twice over a restart is known by then.
@@ -48,7 +51,7 @@ async def build_loop(
 
     Raises RecordingError, StoreError, and ConfigError where a port is taken, before anything starts.
     """
-    reader = DuckReader(settings.store, KEEPER_MEMORY)
+    reader = DuckReader(settings.store, KEEPER_MEMORY, KEEPER_THREADS)
     tape = load(settings.recording) if settings.recording and not settings.engines else None
     head = first_head(tape, newest_fact(reader), clock()) if tape else None
     begin = head.played + head.shift if head else None
@@ -58,6 +61,8 @@ async def build_loop(
         sources = [_recording(tape, head)] if tape and head else [_engines(settings, client)]
         if settings.otlp_port:
             sources.append(await stack.enter_async_context(_traces(settings, reader, clock)))
+        if settings.polls:
+            sources.append(_mlflow(settings, reader, client, clock()))
         if settings.prometheus:
             sources.append(_prometheus(settings, reader, clock()))
         yield Loop(settings, book, sources, keeper, clock, stop)
@@ -142,3 +147,24 @@ def _prometheus(settings: Settings, reader: Reader, now: datetime) -> Source:
     without = frozenset(replica_name(Target(str(url))) for url in settings.engines)
     choice = Choice(settings.prometheus_label, without)
     return Source(SOURCE, _Watcher(PrometheusState(stored), Server(str(settings.prometheus)), choice).poll)
+
+
+@dataclass(slots=True)
+class _TraceReader:
+    state: mlflow.MlflowState
+    server: MlflowServer
+    client: httpx.AsyncClient
+    asked: datetime | None = None
+
+    async def poll(self, now: datetime) -> Batch:
+        if self.asked is not None and timedelta() <= now - self.asked < mlflow.EVERY:
+            return Batch()
+        self.asked = now
+        self.state, batch = await mlflow.poll(self.state, self.server, self.client, now)
+        return batch
+
+
+def _mlflow(settings: Settings, reader: Reader, client: httpx.AsyncClient, now: datetime) -> Source:
+    state = mlflow.resumed(traces_stored(reader, mlflow.SOURCE, now - mlflow.CATCH_UP), now)
+    server = MlflowServer(str(settings.mlflow), settings.mlflow_experiment)
+    return Source(mlflow.SOURCE, _TraceReader(state, server, client).poll)

@@ -32,11 +32,14 @@ class FetchLimits:
 
 
 class Unanswered(Exception):  # noqa: N818 - a state of the world outside, not of this program
-    """No answer that could be read: what and remedy. `too_large`: a smaller question may be answered."""
+    """No answer that could be read: what and remedy.
 
-    def __init__(self, what: str, remedy: str, *, too_large: bool = False) -> None:
+    `too_large`: a smaller question may be answered. `status` is the server's where that is what went wrong.
+    """
+
+    def __init__(self, what: str, remedy: str, *, too_large: bool = False, status: int | None = None) -> None:
         super().__init__(f"{what}. {remedy}")
-        self.what, self.remedy, self.too_large = what, remedy, too_large
+        self.what, self.remedy, self.too_large, self.status = what, remedy, too_large, status
 
 
 async def fetch(client: httpx.AsyncClient, request: httpx.Request, limits: FetchLimits) -> Any:
@@ -140,6 +143,7 @@ async def _body(response: httpx.Response, limits: FetchLimits) -> bytes:
         raise Unanswered(
             f"{where} answered HTTP {status} {reason}".rstrip() + _own_words(bytes(body)),
             "Open the address: 404 means another server or path, 401 or 403 that a proxy guards it",
+            status=status,
         )
     return bytes(body)
 

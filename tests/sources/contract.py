@@ -189,6 +189,10 @@ def serving(subject: Subject, answers: Mapping[str, Answer | None]) -> Iterator[
             with suppress(ConnectionError):  # the client left, as it should where the answer is sick
                 (answer or says(b"", 404))(Request(self, subject, over))
 
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.do_GET()
+
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class calls it so
             pass
 

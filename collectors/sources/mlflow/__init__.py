@@ -1,0 +1,1 @@
+"""Request rows from an MLflow server that keeps the traces already."""
