@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 
@@ -112,7 +113,7 @@ def _keep_selection(page: str) -> None:
     if left != page:
         for key in kept.keys() - st.query_params.to_dict().keys():
             st.query_params[key] = kept[key]
-    known = {**st.query_params.to_dict(), **st.session_state}
+    known: dict[str, Any] = {**st.query_params.to_dict(), **st.session_state.to_dict()}
     usual = {"at": "", "span": links.DEFAULT_SPAN, "tz": "UTC"}
     st.session_state["selection"] = {k: known[k] for k, v in usual.items() if known.get(k) not in {None, v}}
     st.session_state["shown_page"] = page

@@ -52,8 +52,9 @@ class DuckReader:
 
     def __init__(self, root: str, memory: str = MEMORY, threads: int | None = None) -> None:
         self.root = root
-        config = {"memory_limit": memory} | ({} if threads is None else {"threads": str(threads)})
-        self._connection = duckdb.connect(config=config)
+        self._connection = duckdb.connect(config={"memory_limit": memory})
+        if threads is not None:
+            self._connection.execute(f"SET threads = {threads:d}")
         self._open: dict[str, _Opened] = {}
         self._lock = threading.Lock()
         self._pinned = threading.local()
