@@ -1,0 +1,193 @@
+"""Runs a drill: the stack up, quiet, then phase after phase with its faults, then everything down."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from collectors.judging import Book
+from collectors.model import EventFact
+from collectors.replay import timeline
+from collectors.store.delta import DeltaWriter
+from collectors.store.duckdb import DuckReader
+from loadtests.driver import Driver
+from loadtests.faults import Bench, inject, lacking, mend
+from loadtests.scenario import Drill, Fault, Phase, plan
+from loadtests.score import Happened
+from loadtests.staging import files
+from loadtests.staging.parts import Place, parts
+from loadtests.staging.relay import Relay
+from loadtests.staging.stack import Stack, started
+
+QUIET_S = 90.0  # alerts of the start-up have to be over before the first phase
+SETTLE_S = 8.0  # spans are exported, joined and stored within it
+LOOK_S = 0.25
+
+
+class DrillError(Exception):
+    """A drill that could not be run; nothing was measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Something to do at a time of the drill, in seconds from its start."""
+
+    at_s: float
+    do: str  # phase, inject, mend or end
+    phase: Phase
+    fault: Fault | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A drill that was run to its end."""
+
+    began: datetime
+    happened: tuple[Happened, ...]
+    load: Path  # the folder with the generator's records
+    summary: dict[str, Any]  # what the generator says of itself
+
+
+def steps(drill: Drill) -> list[Step]:
+    """Everything that happens, in order: what is broken in a phase is mended by its end."""
+    found, begins = [], 0.0
+    for phase in drill.phases:
+        length = phase.lasts.total_seconds()
+        found.append(Step(begins, "phase", phase))
+        for fault in phase.faults:
+            after = (fault.after or timedelta()).total_seconds()
+            lasts = min(length - after, fault.lasts.total_seconds() if fault.lasts else length)
+            found += [
+                Step(begins + after, "inject", phase, fault),
+                Step(begins + after + lasts, "mend", phase, fault),
+            ]
+        begins += length
+    found.append(Step(begins, "end", drill.phases[-1]))
+    order = {"mend": 0, "phase": 1, "inject": 2, "end": 3}
+    return sorted(found, key=lambda s: (s.at_s, order[s.do]))
+
+
+def run(drill: Drill, place: Place, book: Book, told: Callable[[str], None]) -> Outcome:
+    """Run it. `told` hears what happens. Raises DrillError, StackError."""
+    relay = _relay(drill, place)
+    try:
+        placed = replace(place, scrape_url=f"http://127.0.0.1:{relay.port}") if relay else place
+        files.write(placed)
+        plan_file = place.root / "plan.yaml"
+        plan_file.write_text(plan(drill), encoding="utf-8")
+        with started(parts(placed, console=False), place.root, told) as stack:
+            bench = Bench(stack, place.gateway_config, relay)
+            _refuse_what_cannot_be_broken(drill, bench)
+            _until_quiet(place, book, told)
+            outcome = _phases(drill, bench, place, plan_file, told)
+            time.sleep(SETTLE_S)
+            _refuse_lost_parts(stack)
+        return outcome
+    finally:
+        if relay:
+            relay.stop()
+
+
+def _phases(
+    drill: Drill, bench: Bench, place: Place, plan_file: Path, told: Callable[[str], None]
+) -> Outcome:
+    writer, marks = DeltaWriter(str(place.store)), list[tuple[datetime, Step]]()
+    driver = Driver(plan_file, place.url("gateway"), place.root / "load")
+    broken: list[Fault] = []
+    try:
+        began = driver.start()
+        for step in steps(drill):
+            _wait_until(began + timedelta(seconds=step.at_s), driver, bench.stack)
+            _take(step, bench, broken)
+            at = datetime.now(UTC)
+            marks.append((at, step))
+            _tell(step, at, writer, place, told)
+        summary = driver.finish()
+    finally:
+        for fault in broken:
+            mend(bench, fault)
+        driver.stop()
+    return Outcome(began, tuple(_happened(marks)), driver.out, summary)
+
+
+def _take(step: Step, bench: Bench, broken: list[Fault]) -> None:
+    if step.fault and step.do == "inject":
+        broken.append(step.fault)
+        inject(bench, step.fault)
+    elif step.fault and step.do == "mend":
+        mend(bench, step.fault)
+        broken.remove(step.fault)
+
+
+def _tell(step: Step, at: datetime, writer: DeltaWriter, place: Place, told: Callable[[str], None]) -> None:
+    """On the terminal, in the store (the console marks it), and in the file that a screen follows."""
+    what = step.fault.kind if step.fault else step.phase.name
+    words = {"inject": f"{what} begins", "mend": f"{what} is over", "phase": step.phase.title, "end": "over"}
+    told(f"{at:%H:%M:%S}  {words[step.do]}")
+    if step.do != "end":
+        kind = "fault" if step.fault else "drill"
+        after = {"inject": "broken", "mend": "mended"}.get(step.do, step.phase.title)
+        writer.append("events", [EventFact(at, kind, what, "drill", None, after)])
+    line = {"at": at.isoformat(), "do": step.do, "phase": step.phase.name, "what": what}
+    with (place.root / "progress.jsonl").open("a", encoding="utf-8") as progress:
+        progress.write(json.dumps(line) + "\n")
+
+
+def _happened(marks: Sequence[tuple[datetime, Step]]) -> list[Happened]:
+    begins = [(at, s.phase) for at, s in marks if s.do == "phase"]
+    ends = [at for at, _ in begins[1:]] + [at for at, s in marks if s.do == "end"]
+    broken = {s.phase.name: at for at, s in reversed(marks) if s.do == "inject"}
+    return [Happened(p, at, end, broken.get(p.name)) for (at, p), end in zip(begins, ends, strict=True)]
+
+
+def _wait_until(at: datetime, driver: Driver, stack: Stack) -> None:
+    while (left := (at - datetime.now(UTC)).total_seconds()) > 0:
+        driver.refuse_if_dead()
+        time.sleep(min(left, LOOK_S))
+    _refuse_lost_parts(stack, but={"engine", "mlflow"})  # faults kill these
+
+
+def _refuse_lost_parts(stack: Stack, but: frozenset[str] | set[str] = frozenset()) -> None:
+    for lost in stack.dead():
+        if lost.part.name not in but:
+            raise DrillError(f"{lost.part.name} ended with code {lost.code} during the drill; see {lost.log}")
+
+
+def _refuse_what_cannot_be_broken(drill: Drill, bench: Bench) -> None:
+    wrong = [why for p in drill.phases for f in p.faults if (why := lacking(bench, f))]
+    if wrong:
+        raise DrillError("\n".join(wrong))
+
+
+def _relay(drill: Drill, place: Place) -> Relay | None:
+    """Only a drill that blocks the metrics needs one; it would change the replica's name for nothing."""
+    if not any(f.kind == "metrics_blocked" for p in drill.phases for f in p.faults):
+        return None
+    relay = Relay(place.ports["engine"])
+    relay.start()
+    return relay
+
+
+def _until_quiet(place: Place, book: Book, told: Callable[[str], None]) -> None:
+    """Alerts of the start-up are none of the drill's. Raises DrillError where one does not end."""
+    reader, began = DuckReader(str(place.store)), datetime.now(UTC)
+    told("waiting until no alert is left from the start-up")
+    active: set[tuple[str, str]] = set()
+    while (now := datetime.now(UTC)) - began < timedelta(seconds=QUIET_S):
+        states = {
+            (t.alert, t.component): t.state for t in timeline(reader, book, began - timedelta(hours=1), now)
+        }
+        active = {key for key, state in states.items() if state in {"pending", "firing"}}
+        judged = reader.version("judgements") is not None
+        if judged and not active:
+            return
+        time.sleep(1)
+    named = ", ".join(sorted(name for name, _ in active)) or "nothing was judged"
+    raise DrillError(
+        f"before the first phase: still {named} after {QUIET_S:.0f} s; see the logs in {place.root}"
+    )

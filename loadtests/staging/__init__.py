@@ -1,0 +1,1 @@
+"""The staging stack: real vLLM, the gateway before it, and what stands around them."""
