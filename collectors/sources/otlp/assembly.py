@@ -135,15 +135,17 @@ class Assembler:
             self._named[named] = span.trace_id
         if other is None or other == span.trace_id or other not in self._traces:
             return span.trace_id
-        if head:
+        if not head:
+            return other
+        if not self._traces[other].heads:
             self._move(named, other, span.trace_id)
-            return span.trace_id
-        return other
+        return span.trace_id
 
     def _move(self, named: str, old: str, new: str) -> None:
         """The engine's spans of a request into the trace of its gateway, which is told of only now."""
         spans = self._traces[old].spans
-        for span in [s for s in spans.values() if is_engine(s) and request_id(s) == named]:
+        lone = [s for s in spans.values() if s.parent_id is None and is_engine(s) and request_id(s) == named]
+        for span in lone:
             del spans[span.span_id]
             held = self._traces.get(new) or self._opened(new)
             self.spans -= span.span_id in held.spans
@@ -154,7 +156,7 @@ class Assembler:
     # ---------------------------------------------------------------------------------- writing
     def _settle(self, key: str, now_s: float) -> None:
         """Write the requests of a trace whose time has come, and plan the next look at the others."""
-        trace = self._traces[key]
+        trace, known = self._traces[key], self._written.has_trace(key)
         dues: list[float] = []
         for group in groups(trace.spans.values()):
             if group.head:
@@ -168,15 +170,15 @@ class Assembler:
         if trace.spans and not dues:
             dues.append(trace.touched + self._wait_without_head(key, trace))
             if dues[0] <= now_s:
-                self._drop(key, trace)
+                self._drop(trace, "late" if known else "of_no_request")
         if trace.spans:
             self._plan(key, trace, min(dues))
         else:
             del self._traces[key]
 
-    def _drop(self, key: str, trace: _Trace) -> None:
-        """Spans that no request was told of."""
-        self.counts["late" if self._written.has_trace(key) else "of_no_request"] += len(trace.spans)
+    def _drop(self, trace: _Trace, why: str) -> None:
+        """What is left of a trace, and no request's."""
+        self.counts[why] += len(trace.spans)
         self._forget(trace, Group(None, tuple(trace.spans.values())))
 
     def _wait_without_head(self, key: str, trace: _Trace) -> float:

@@ -9,6 +9,8 @@ from collectors.signals.traces import Span
 
 # A sender tries a batch again for a minute at most; at 800 requests a second this is that minute.
 MAX_REMEMBERED = 50_000
+MAX_TIMES = 4  # of one id: a client that was turned away tries again under the same one
+_Times = tuple[datetime, datetime]
 
 
 class Written:
@@ -20,12 +22,13 @@ class Written:
 
     def __init__(self, limit: int = MAX_REMEMBERED) -> None:
         self._limit = limit
-        self._requests: OrderedDict[str, tuple[datetime, datetime]] = OrderedDict()
+        self._requests: OrderedDict[str, tuple[_Times, ...]] = OrderedDict()
         self._traces: OrderedDict[str, None] = OrderedDict()
 
     def add(self, request_id: str, trace_id: str | None, start: datetime, end: datetime) -> None:
         """Remember a request; the oldest is forgotten for it."""
-        self._requests[request_id] = (start, end)
+        before = self._requests.get(request_id, ())[1 - MAX_TIMES :]
+        self._requests[request_id] = (*before, (start, end))
         self._requests.move_to_end(request_id)
         if trace_id:
             self._traces[trace_id] = None
@@ -36,8 +39,8 @@ class Written:
 
     def has(self, request_id: str, span: Span) -> bool:
         """Whether the request that this span is of has its row."""
-        known = self._requests.get(request_id)
-        return known is not None and span.start <= known[1] and known[0] <= span.end
+        times = self._requests.get(request_id, ())
+        return any(span.start <= end and start <= span.end for start, end in times)
 
     def has_trace(self, trace_id: str) -> bool:
         """Whether a request of this trace has its row."""
