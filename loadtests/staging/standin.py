@@ -77,8 +77,8 @@ class Seen:
         return hits * BLOCK_CHARACTERS // CHARACTERS_PER_TOKEN
 
 
-def build(manner: Manner) -> FastAPI:
-    """The engine, with a manner that requests may change for themselves."""
+def build(manner: Manner, *, obeys: bool = True) -> FastAPI:
+    """The engine, with a manner that requests may change for themselves where it `obeys`."""
     app, seen = FastAPI(openapi_url=None), Seen()
 
     @app.post("/v1/chat/completions")
@@ -86,7 +86,7 @@ def build(manner: Manner) -> FastAPI:
         asked = json.loads(await request.body())
         headers = {name: request.headers.get(name) for name in ("traceparent", "x-request-id")}
         seen.requests = [*seen.requests[1 - KEPT_REQUESTS :], {"body": asked, "headers": headers}]
-        return await _answer(asked, _ordered(manner, asked), seen)
+        return await _answer(asked, _ordered(manner, asked) if obeys else manner, seen)
 
     @app.get("/health")
     async def health() -> Response:

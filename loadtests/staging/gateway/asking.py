@@ -111,8 +111,9 @@ class _Body(_Sampling):
     model: Short
     messages: Annotated[list[_Message], Field(min_length=1)]
     request_id: Annotated[str, Field(pattern=REQUEST_ID)] | None = None
-    metadata: _Metadata = _Metadata()
-    retrieval: list[str] = []
+    # factories: pydantic copies a default deeply for every request
+    metadata: Annotated[_Metadata, Field(default_factory=_Metadata)]
+    retrieval: Annotated[list[str], Field(default_factory=list)]
     user: Short | None = None
     n: Literal[1] = 1
     max_tokens: Annotated[int, Field(ge=1)] | None = None
