@@ -108,7 +108,7 @@ class Intake:
         """Whether to read the body at all."""
         if self._token is not None:
             given = request.headers.get("authorization", "")
-            if not hmac.compare_digest(given.encode(), f"Bearer {self._token}".encode()):
+            if not hmac.compare_digest(given.encode("latin-1"), f"Bearer {self._token}".encode()):
                 why = "the bearer token is missing or wrong. Send the collector's MANGAOPS_OTLP_TOKEN"
                 raise _Refused(401, why, WWW_Authenticate="Bearer")
         if media_type not in {PROTOBUF, JSON}:
