@@ -50,17 +50,17 @@ def kept(
 ) -> Kept:
     """One group's line. `queue_ms` is what the engine said of a request's wait, by request id."""
     answered = [r for r in records if not r.failed]
-    firsts, wholes = (
-        [v for r in answered if (v := getattr(r, c)) is not None] for c in ("ttft_ms", "e2e_ms")
-    )
+    firsts = [r.ttft_ms for r in answered if r.ttft_ms is not None]
     return Kept(
         group,
-        len(records),
-        sum(r.failed for r in records),
-        sum(r.good(ttft_ms) for r in records) / len(records) if records else None,
-        *(quantile(firsts, q) for q in (0.5, 0.95, 0.99)),
-        quantile(wholes, 0.99),
-        tuple(_judged(slo, [_row(r, queue_ms) for r in records], at) for slo in slos),
+        offered=len(records),
+        failed=len(records) - len(answered),
+        goodput=sum(r.good(ttft_ms) for r in records) / len(records) if records else None,
+        ttft_p50_ms=quantile(firsts, 0.5),
+        ttft_p95_ms=quantile(firsts, 0.95),
+        ttft_p99_ms=quantile(firsts, 0.99),
+        e2e_p99_ms=quantile([r.e2e_ms for r in answered], 0.99),
+        slos=tuple(_judged(slo, [_row(r, queue_ms) for r in records], at) for slo in slos),
     )
 
 

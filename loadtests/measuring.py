@@ -1,0 +1,99 @@
+"""Reads back what a drill left: the generator's records, and the tables that the collector filled."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import httpx
+
+from collectors.episodes import episodes
+from collectors.judging import Book
+from collectors.replay import timeline
+from collectors.store.duckdb import DuckReader
+from loadtests import records
+from loadtests.certificate import Measured
+from loadtests.conduct import Outcome
+from loadtests.records import Record
+from loadtests.scenario import Drill
+from loadtests.staging.parts import Place
+from loadtests.validity import Check, Driven, checks
+
+AFTER = timedelta(seconds=60)  # rows and judgements that belong to a drill but came after its last phase
+PACKAGES = ("mangaops", "mlflow", "locust", "duckdb", "deltalake")
+ROWS_SHARE = 0.99
+
+
+def measured(drill: Drill, outcome: Outcome, place: Place, book: Book) -> Measured:
+    """Everything that a certificate is reached from. Raises StoreError."""
+    reader = DuckReader(str(place.store))
+    since, until = outcome.happened[0].began, outcome.happened[-1].ended + AFTER
+    sent = records.read(outcome.load)
+    queue, stored = _rows(reader, since, until)
+    judged = [
+        *checks(
+            drill.limits, outcome.happened, sent, _driven(outcome.summary), _scrapes(reader, since, until)
+        ),
+        _kept(sent, stored),
+    ]
+    found = episodes(timeline(reader, book, since - timedelta(seconds=1), until))
+    return Measured(outcome.happened, sent, found, queue, judged)
+
+
+def provenance(text: str, book: Book, place: Place, engine: Mapping[str, Any]) -> dict[str, Any]:
+    """What ran: versions, machine, and a fingerprint of drill, rules and the gateway's configuration."""
+    digest = sha256(text.encode() + book.digest.encode() + place.gateway_config.read_bytes()).hexdigest()[:16]
+    return {
+        "configuration": digest,
+        "engine": dict(engine),
+        "versions": {name: _version(name) for name in PACKAGES},
+        "python": platform.python_version(),
+        "machine": f"{platform.machine()}, {platform.system()}",
+    }
+
+
+def engine_facts(url: str) -> dict[str, Any]:
+    """What the engine says of itself; empty where it says nothing."""
+    try:
+        answer = httpx.get(f"{url}/version", timeout=5)
+        return {"version": answer.json().get("version")} if answer.is_success else {}
+    except (httpx.HTTPError, ValueError):
+        return {}
+
+
+def _driven(summary: Mapping[str, Any]) -> Driven:
+    requests = summary["requests"]
+    return Driven(requests["planned"], requests["offered"], summary["generator_cpu_share"])
+
+
+def _rows(reader: DuckReader, since: datetime, until: datetime) -> tuple[dict[str, float], set[str]]:
+    rows = reader.query("SELECT request_id, queue_ms FROM {requests}", since=since, until=until).to_pylist()
+    queue = {r["request_id"]: float(r["queue_ms"]) for r in rows if r["queue_ms"] is not None}
+    return queue, {r["request_id"] for r in rows}
+
+
+def _scrapes(reader: DuckReader, since: datetime, until: datetime) -> list[datetime]:
+    sql = 'SELECT "at" FROM {metrics} WHERE metric = \'up\' AND value = 1 ORDER BY "at"'
+    return [row["at"].astimezone(UTC) for row in reader.query(sql, since=since, until=until).to_pylist()]
+
+
+def _kept(sent: Sequence[Record], stored: set[str]) -> Check:
+    """Every request that the gateway answered has its row: what is not there could not be judged."""
+    reached = [r for r in sent if r.status is not None]
+    there = sum(r.request_id in stored for r in reached)
+    share = there / len(reached) if reached else 0.0
+    found = f"{share:.1%} ({there} of {len(reached)})"
+    return Check(
+        "request rows stored, of requests answered", found, f"≥ {ROWS_SHARE:.0%}", share >= ROWS_SHARE
+    )
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
