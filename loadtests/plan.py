@@ -180,12 +180,14 @@ class Plan(Strict):
     sessions_per_s: float | None = Field(default=None, ge=0, le=1000)
     mix: Mix = Mix()
     expected: Expected = Expected()
-    phases: tuple[Phase, ...] = Field(min_length=1, max_length=200)
+    phases: tuple[Phase, ...] = Field(max_length=200)
     limits: Limits = Limits()
 
     @field_validator("phases")
     @classmethod
-    def _not_endless(cls, phases: tuple[Phase, ...]) -> tuple[Phase, ...]:
+    def _some_and_not_endless(cls, phases: tuple[Phase, ...]) -> tuple[Phase, ...]:
+        if not phases:
+            raise ValueError("there is none. Write at least one, with name and seconds")
         if (most := sum(phase.most * phase.seconds for phase in phases)) > MOST_SESSIONS:
             raise ValueError(f"up to {most:,.0f} sessions, over {MOST_SESSIONS:,}. Lower a rate or a length")
         return phases

@@ -15,12 +15,14 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from importlib.util import find_spec
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -125,8 +127,22 @@ def _generator(
     with (out / f"locust-{number}.log").open("wb") as log:
         # No terminal: locust would take its keys for commands.
         return subprocess.Popen(  # noqa: S603 - our own
-            command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
+            command,
+            cwd=ROOT,
+            env={**os.environ, **_resolving(host)},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
         )
+
+
+def _resolving(host: str) -> dict[str, str]:
+    """An address needs no look-up in another thread, which takes milliseconds on a busy machine."""
+    try:
+        ip_address(urlsplit(host).hostname or "")
+    except ValueError:
+        return {}
+    return {"GEVENT_RESOLVER": "block"}
 
 
 def _begin(

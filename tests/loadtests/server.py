@@ -138,6 +138,8 @@ async def stream(
 
 async def pieces(writer: asyncio.StreamWriter, data: bytes, size: int) -> None:
     for at in range(0, len(data), size):
+        if writer.transport.is_closing():
+            raise ConnectionResetError  # the client has gone
         writer.write(chunk(data[at : at + size]))
         if size < len(data):
             await writer.drain()
