@@ -9,8 +9,13 @@ from typing import Literal
 
 import httpx
 
+from collectors.fetching import Unanswered, host
 from collectors.settings import Settings
 from collectors.sources.engine import EngineState, ScrapeLimits, Target, scrape
+from collectors.sources.mlflow.asking import Server as Mlflow
+from collectors.sources.mlflow.asking import exists, search
+from collectors.sources.prometheus.asking import Server as Prometheus
+from collectors.sources.prometheus.polling import PrometheusState, discover
 from collectors.store.dialect import AT
 from collectors.store.errors import StoreError
 from collectors.store.reader import Reader
@@ -21,6 +26,7 @@ State = Literal["ok", "warning", "fault"]
 STALE_INTERVALS = 3  # so many missed scrapes are no hiccup
 JOIN_SPAN = timedelta(hours=24)
 ENOUGH_JOINED = 0.95
+SHOWN = 4  # names in a line of the report
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +69,40 @@ async def check_engines(settings: Settings, now: datetime) -> list[Finding]:
         else Finding(f"engine {name}", "fault", broken[name].what, broken[name].remedy)
         for name, value in up.items()
     ]
+
+
+def check_prometheus(settings: Settings, now: datetime) -> list[Finding]:
+    """Whether Prometheus, where it is configured, answers and scrapes engines."""
+    if settings.prometheus is None:
+        return []
+    check = f"prometheus {host(str(settings.prometheus))}"
+    try:
+        state = discover(PrometheusState(), Prometheus(str(settings.prometheus)), now)
+    except Unanswered as error:
+        return [Finding(check, "fault", error.what, error.remedy)]
+    names = sorted(member.instance for member in state.members)
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return [Finding(check, "ok", f"scrapes {', '.join(names[:SHOWN])}{more}")]
+
+
+async def check_mlflow(settings: Settings, now: datetime) -> list[Finding]:
+    """Whether MLflow, where it is configured, answers and has the experiment."""
+    if settings.mlflow is None:
+        return []
+    check, server = (
+        f"mlflow {host(str(settings.mlflow))}",
+        Mlflow(str(settings.mlflow), settings.mlflow_experiment),
+    )
+    try:
+        async with httpx.AsyncClient() as client:
+            name = await exists(client, server)
+            newest = (await search(client, server, now - JOIN_SPAN)).traces
+    except Unanswered as error:
+        return [Finding(check, "fault", error.what, error.remedy)]
+    if newest:
+        return [Finding(check, "ok", f"experiment {name} has traces of the last 24 hours")]
+    remedy = "See whether the senders name this experiment, or set mlflow_experiment"
+    return [Finding(check, "warning", f"experiment {name} has no trace of the last 24 hours", remedy)]
 
 
 def _table(reader: Reader, name: str, now: datetime, settings: Settings) -> Finding:

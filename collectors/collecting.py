@@ -25,7 +25,8 @@ from collectors.sources.otlp.facts import SOURCE as OTLP
 from collectors.sources.otlp.listening import listen
 from collectors.sources.otlp.receiving import Destination, receiving
 from collectors.sources.otlp.written import MAX_REMEMBERED, Written
-from collectors.sources.prometheus.polling import CATCH_UP, SOURCE, Choice, PrometheusState, Server, poll
+from collectors.sources.prometheus.asking import Server
+from collectors.sources.prometheus.polling import CATCH_UP, SOURCE, Choice, PrometheusState, poll
 from collectors.sources.recording import Head, play_looping, start
 from collectors.sources.tape import Tape, load
 from collectors.store.delta import DeltaWriter

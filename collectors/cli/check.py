@@ -10,7 +10,14 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from collectors.checkup import Finding, check_engines, check_joins, check_store
+from collectors.checkup import (
+    Finding,
+    check_engines,
+    check_joins,
+    check_mlflow,
+    check_prometheus,
+    check_store,
+)
 from collectors.cli import wiring
 from collectors.cli.output import NO, complain, out, print_json, print_table
 from collectors.settings import runbook_pages
@@ -49,12 +56,15 @@ def rules_check(
 
 def doctor(
     engine: Annotated[list[str] | None, typer.Option("--engine", help="A vLLM replica to try.")] = None,
+    prometheus: Annotated[str | None, typer.Option(help="A Prometheus server to try.")] = None,
+    mlflow: Annotated[str | None, typer.Option(help="An MLflow server to try.")] = None,
     store: Annotated[str | None, typer.Option(help="Root of the tables.")] = None,
     json: Json = False,
     config: Config = None,
 ) -> None:
     """Is every source, table and join sound? Exit code 1 where something is broken."""
-    chosen = wiring.settings(config, {"engines": engine or None, "store": store})
+    flags = {"engines": engine or None, "prometheus": prometheus, "mlflow": mlflow, "store": store}
+    chosen = wiring.settings(config, flags)
     now = wiring.clock()
     reader = wiring.reader(chosen)
     findings = [
@@ -62,6 +72,8 @@ def doctor(
         *check_store(reader, now, chosen),
         *check_joins(reader, now),
         *asyncio.run(check_engines(chosen, now)),
+        *check_prometheus(chosen, now),
+        *asyncio.run(check_mlflow(chosen, now)),
     ]
     if json:
         print_json(

@@ -196,7 +196,7 @@ CASES = {
     "a busy port": Asked("up --port {busy} --store {empty}", USAGE, err="{busy}.*choose another with --port"),
     "a console on a busy port": Asked("console --port {busy} --store {empty}", USAGE, err="choose another"),
     "nothing to collect from": Asked(
-        "collect --store {empty}", USAGE, err="Give --engine URL or --recording"
+        "collect --store {empty}", USAGE, err="Give --engine URL, --prometheus URL"
     ),
     "collecting from what is no recording": Asked(
         "collect --recording {nothing} --store {empty}", UNUSABLE, err="Name a recording's directory"
@@ -209,6 +209,24 @@ CASES = {
     ),
     "a variable that is no setting": Asked(
         "doctor --store {empty}", USAGE, err="MANGAOPS_SOTRE", environment=(("MANGAOPS_SOTRE", "x"),)
+    ),
+    "a dead Prometheus": Asked(
+        "doctor --store {empty} --prometheus {dead}", NO, out="See whether the server runs there"
+    ),
+    "a dead MLflow": Asked(
+        "doctor --store {empty} --mlflow {dead}", NO, out="See whether the server runs there"
+    ),
+    "a past out of a dead Prometheus": Asked(
+        "backfill --store {empty} --prometheus {dead} --since -1h", NO, err="cannot connect"
+    ),
+    "a past out of nowhere": Asked(
+        "backfill --store {empty} --since -1h", USAGE, err="Give --prometheus URL"
+    ),
+    "a past that has not begun": Asked(
+        "backfill --store {empty} --prometheus {dead} --since -1h --until -2h", USAGE, err="not before until"
+    ),
+    "a past that is not kept": Asked(
+        "backfill --store {empty} --prometheus {dead} --since -900d", USAGE, err="Raise retention_days"
     ),
     "no such command": Asked("slow", USAGE, err="slow"),
     "the commands": Asked("--help", out="(?s)up.*collect.*replay.*doctor.*Exit codes"),

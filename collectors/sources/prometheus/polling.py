@@ -22,8 +22,6 @@ from collectors.signals.metrics import HELP_NEEDED, SAMPLE_NAMES
 from collectors.signals.samples import HEALTH, Health, Member, Series, healths, names_unclear, scans
 from collectors.sources.prometheus.asking import Server, engines, failures, helps, raw
 
-__all__ = ["SOURCE", "Choice", "PrometheusState", "Server", "discover", "poll", "read"]
-
 SOURCE = "prometheus"
 # A scrape is stored when it has ended, under the instant at which it began: asked for again for so long.
 SETTLE = timedelta(seconds=30)
@@ -94,14 +92,20 @@ def discover(state: PrometheusState, server: Server, now: datetime) -> Prometheu
     if state.looked is not None and timedelta() <= now - state.looked < LOOK_FOR_ENGINES:
         return state
     back = KNOWN_FOR if state.looked is None else 2 * LOOK_FOR_ENGINES
-    found = engines(server, now - back, now)
     kept = {member: at for member, at in state.members.items() if now - at < KNOWN_FOR}
-    members = kept | dict.fromkeys(found, now)
-    if not members:
+    return replace(state, members=members(server, now - back, now, kept), looked=now)
+
+
+def members(
+    server: Server, since: datetime, until: datetime, known: Mapping[Member, datetime] | None = None
+) -> dict[Member, datetime]:
+    """The engines that Prometheus scraped in a range, and those known. Raises Unanswered; also for none."""
+    found = dict(known or {}) | dict.fromkeys(engines(server, since, until), until)
+    if not found:
         raise Unanswered(
             "Prometheus knows no vLLM engine", "Add every replica's /metrics to its scrape_configs"
         )
-    return replace(state, members=members, looked=now)
+    return found
 
 
 def pieces(since: datetime, until: datetime) -> Iterator[tuple[datetime, datetime]]:
