@@ -7,7 +7,7 @@ from importlib.abc import MetaPathFinder
 
 import typer
 
-from collectors.cli import backfill, check, explain, judged, run
+from collectors.cli import backfill, check, explain, judged, run, staging
 from collectors.cli import replay as replay_command
 from collectors.cli.output import NO, UNUSABLE, USAGE, complain
 from collectors.sources.tape import RecordingError
@@ -24,6 +24,10 @@ app = typer.Typer(
 )
 rules = typer.Typer(help="Alert rules and SLOs as files.", no_args_is_help=True)
 app.add_typer(rules, name="rules")
+stack = typer.Typer(help="The staging stack.", no_args_is_help=True)
+app.add_typer(stack, name="staging")
+drill = typer.Typer(help="Drills against the staging stack.", no_args_is_help=True)
+app.add_typer(drill, name="drill")
 
 app.command("up")(run.up)
 app.command("collect")(run.collect)
@@ -35,6 +39,9 @@ app.command("readings")(judged.readings)
 app.command("explain")(explain.explain)
 app.command("doctor")(check.doctor)
 rules.command("check")(check.rules_check)
+stack.command("up", context_settings=staging.HANDED_ON)(staging.up)
+drill.command("run", context_settings=staging.HANDED_ON)(staging.run)
+drill.command("list", context_settings=staging.HANDED_ON)(staging.drills)
 
 
 def main() -> None:
