@@ -15,7 +15,7 @@ from loadtests.staging.gateway.summary import summarise
 from loadtests.staging.gateway.tokens import Counter
 
 MARK = "[… {left} characters left out …]"
-MARK_TOKENS = 20  # what the mark takes, in either way of counting
+JOIN_TOKENS = 2  # an empty line between two parts
 TEMPLATE_TOKENS = 6  # role, line ends and end mark that a chat template puts around a message
 PASSAGES = "Passages for this turn:"
 DROPPED = "[… {dropped} passages left out …]"
@@ -59,7 +59,8 @@ def clip(text: str, tokens: int, counter: Counter) -> tuple[str, bool]:
     """The text within its tokens, with a mark at its end where something is missing; and whether it is."""
     if counter.head(text, tokens) == text:
         return text, False
-    kept = counter.head(text, max(1, tokens - MARK_TOKENS))
+    mark_tokens = counter.count(f" {MARK.format(left=len(text))}")
+    kept = counter.head(text, max(1, tokens - mark_tokens - 1))
     return f"{kept} {MARK.format(left=len(text) - len(kept))}", True
 
 
@@ -94,9 +95,11 @@ def _passages(passages: Sequence[str], tokens: int, counter: Counter) -> tuple[s
     """The best passages that fit, the last of them cut; they come best first."""
     if not passages:
         return "", False
-    kept, cut, left = [PASSAGES], False, tokens - counter.count(PASSAGES)
+    reserved = counter.count(DROPPED.format(dropped=len(passages))) + JOIN_TOKENS
+    kept, cut, left = [PASSAGES], False, tokens - counter.count(PASSAGES) - reserved
     for number, passage in enumerate(passages):
-        if left <= MARK_TOKENS:
+        left -= JOIN_TOKENS
+        if left <= reserved:  # a cut passage would be little more than its mark
             return "\n\n".join([*kept, DROPPED.format(dropped=len(passages) - number)]), True
         text, clipped = clip(passage, left, counter)
         kept, cut, left = [*kept, text], cut or clipped, left - counter.count(text)

@@ -1,4 +1,4 @@
-"""What happens when something breaks: the client, the engine before or in the middle of an answer, the load."""
+"""What happens when something breaks: the client, the engine before or amid an answer, the load."""
 
 from __future__ import annotations
 
