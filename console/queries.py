@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 from math import isnan
 from typing import Any
 
-from collectors.model import EventFact, Judgement, RequestFact
+from collectors.model import EventFact, Judgement, Kind, RequestFact
 from collectors.store.dialect import AT
 from collectors.store.reader import Reader
 from collectors.store.tables import TABLES, facts
-from console.views.facts import STAGES, Change, Origin, Pulse, Slice
+from console.views.facts import STAGES, Change, Inlet, Origin, Pulse, Slice
 
 DAY = timedelta(days=1)
 MAX_EVENTS = 500
@@ -156,6 +156,31 @@ def _origin(key: tuple[str, str], rows: list[dict[str, Any]]) -> Origin:
         samples=last.get("scrape_samples"),
         cells=tuple(up[k]["least"] if k in up else None for k in range(CELLS)),
     )
+
+
+def inlets(reader: Reader, since: datetime, now: datetime) -> list[Inlet]:
+    """What each receiver of traces counted, and where it stands."""
+    rows = _rows(
+        reader,
+        f"SELECT replica, metric, kind, label, max({AT}) AS newest, sum(value) AS total, "
+        f"{reader.dialect.latest.format('value', AT)} AS last "
+        "FROM {metrics} WHERE source = 'otlp' AND (metric LIKE 'otlp%' OR metric LIKE 'forward%') "
+        f"AND {_within(reader, since, now)} GROUP BY replica, metric, kind, label ORDER BY replica",
+        since,
+        now,
+    )
+    return [
+        _inlet(replica, [r for r in rows if r["replica"] == replica])
+        for replica in dict.fromkeys(r["replica"] for r in rows)
+    ]
+
+
+def _inlet(replica: str, rows: list[dict[str, Any]]) -> Inlet:
+    newest = max(r["newest"] for r in rows)
+    counters = {(r["metric"], r["label"]): round(r["total"]) for r in rows if r["kind"] == Kind.COUNTER}
+    # a level that is no longer told is none: an MLflow that is not configured any more is not dead
+    levels = {r["metric"]: r["last"] for r in rows if r["kind"] == Kind.GAUGE and r["newest"] == newest}
+    return Inlet(replica, newest.astimezone(UTC), counters, levels)
 
 
 def row_counts(reader: Reader, since: datetime, now: datetime) -> dict[str, int]:

@@ -25,7 +25,7 @@ from collectors.store.series import series
 from collectors.store.tables import REQUESTS, TABLES
 from console import queries
 from console.views import evidence
-from console.views.facts import Change, Failure, Origin, Pulse, Slice, TableState, Told
+from console.views.facts import Change, Failure, Inlet, Origin, Pulse, Slice, TableState, Told
 from console.views.frame import SPARK_POINTS, Frame
 
 P = ParamSpec("P")
@@ -219,6 +219,12 @@ def changes_before(desk: Desk, at: datetime) -> list[EventFact]:
 def origins(desk: Desk, frame: Frame) -> list[Origin]:
     """Every source and replica of the span."""
     return queries.origins(desk.reader, frame.since, frame.now)
+
+
+@guarded
+def inlets(desk: Desk, frame: Frame) -> list[Inlet]:
+    """Every receiver of traces of the span."""
+    return queries.inlets(desk.reader, frame.since, frame.now)
 
 
 @guarded

@@ -9,7 +9,7 @@ from console import markup, services
 from console.screens.parts import Tick, answered, draw, empty, heading, live
 from console.services import Desk
 from console.views import changes, sources, words
-from console.views.facts import Failure, Origin, Pulse
+from console.views.facts import Failure, Inlet, Origin, Pulse
 from console.views.frame import Frame, clock
 
 MAX_LINES = 60
@@ -32,7 +32,10 @@ def _body(desk: Desk, tick: Tick) -> None:
     found = answered(services.origins(desk, frame), [])
     for origin in found:
         draw(_origin(origin, frame, interval))
-    if not found:
+    inlets = answered(services.inlets(desk, frame), [])
+    for inlet in inlets:
+        draw(_inlet(inlet, frame, interval))
+    if not found and not inlets:
         draw(markup.notice("Nothing was scraped in this range.", _heard(known, frame)))
     events = answered(services.source_events(desk, frame), [])
     draw(_problems(sources.problems(events), frame))
@@ -65,6 +68,18 @@ def _origin(o: Origin, frame: Frame, interval: timedelta) -> markup.Html:
     return markup.card(
         title, markup.join(cells, markup.Html("<div style='height:.7rem'></div>"), markup.facts(pairs)), src
     )
+
+
+def _inlet(inlet: Inlet, frame: Frame, interval: timedelta) -> markup.Html:
+    word, tone = sources.receiving(inlet, frame.now, interval)
+    told = [("Last told", clock(inlet.newest, frame)), *sources.received(inlet)]
+    body = markup.facts(told)
+    if sent := sources.forwarding(inlet, frame.now, interval):
+        heading = markup.tag("h3", "On to MLflow ", markup.chip(*sent))
+        body = markup.join(body, heading, markup.facts(sources.forwarded(inlet)))
+    title = markup.join("Traces in · ", inlet.replica, " ", markup.chip(word, tone))
+    src = markup.source("otlp", f"last {words.length(frame.span)}")
+    return markup.card(title, body, src)
 
 
 def _heard(pulse: Pulse, frame: Frame) -> str:

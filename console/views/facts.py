@@ -91,6 +91,22 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
+class Inlet:
+    """A receiver of traces over the span: what was counted, by metric and label, and its newest levels."""
+
+    replica: str
+    newest: datetime
+    counted: dict[tuple[str, str], int] = field(default_factory=dict)
+    levels: dict[str, float] = field(default_factory=dict)
+
+    def count(self, metric: str, *labels: str) -> int:
+        """The sum of a counter, over these labels or over all."""
+        return sum(
+            n for (m, label), n in self.counted.items() if m == metric and label in (labels or (label,))
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class TableState:
     """A table of the store: its version, None where it does not exist, and its rows in the span."""
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from collectors.model import EventFact
 from console.views import words
-from console.views.facts import Origin
+from console.views.facts import Inlet, Origin
 from console.views.verdict import SILENT_SCRAPES
 
 
@@ -30,6 +30,74 @@ def history(origin: Origin) -> str:
     silent = sum(c is None for c in origin.cells)
     failed = f"{origin.failed} of {origin.scrapes:,} scrapes failed"
     return f"{failed}; no scrape in {silent} of {len(origin.cells)} parts of the range"
+
+
+def receiving(inlet: Inlet, now: datetime, interval: timedelta) -> tuple[str, str]:
+    """How the receiver of traces stands: a word and its tone."""
+    if (age := now - inlet.newest) > SILENT_SCRAPES * interval:
+        return f"silent for {words.length(age)}", "bad"
+    if inlet.levels.get("otlp_up") != 1:
+        return "stopped", "bad"
+    if inlet.count("otlp_spans", "rejected", "crowded", "evicted") or _refused(inlet):
+        return "receiving, not all of it usable", "warn"
+    return ("receiving", "ok") if inlet.count("otlp_spans", "received") else ("nothing received", "none")
+
+
+def forwarding(inlet: Inlet, now: datetime, interval: timedelta) -> tuple[str, str] | None:
+    """How forwarding to MLflow stands; None where nothing is forwarded."""
+    if "forward_spans_queued" not in inlet.levels:
+        return None
+    if (age := now - inlet.newest) > SILENT_SCRAPES * interval:
+        return f"silent for {words.length(age)}", "bad"
+    reached = inlet.levels.get("forward_up")
+    if reached is None:
+        return "not tried yet", "none"
+    if reached != 1:
+        return "MLflow does not take them", "bad"
+    return ("spans were dropped", "bad") if inlet.count("forward_spans", "dropped") else ("forwarding", "ok")
+
+
+def received(inlet: Inlet) -> list[tuple[str, str]]:
+    """What the receiver counted over the span."""
+    late = inlet.count("otlp_spans", "late", "duplicate")
+    unused = inlet.count("otlp_spans", "of_no_request", "crowded")
+    return [
+        ("Spans received", words.number(inlet.count("otlp_spans", "received"))),
+        ("Requests written", words.number(inlet.count("otlp_rows"))),
+        ("Rejected", words.counted(inlet.count("otlp_spans", "rejected"), "span")),
+        ("Refused", words.counted(_refused(inlet), "export")),
+        ("Late or twice", words.counted(late, "span")),
+        ("Of no request", words.counted(unused, "span")),
+        ("Held", _held(inlet)),
+        ("Written early", words.counted(inlet.count("otlp_spans", "evicted"), "trace")),
+    ]
+
+
+def forwarded(inlet: Inlet) -> list[tuple[str, str]]:
+    """What became of the spans on their way to MLflow."""
+    queued, batches = (inlet.levels.get(f"forward_{n}_queued") for n in ("spans", "batches"))
+    waiting = words.counted(int(queued or 0), "span")
+    return [
+        ("Sent", words.counted(inlet.count("forward_spans", "sent"), "span")),
+        ("Queued", f"{waiting} in {_batches(int(batches))}" if batches else waiting),
+        ("Sent again", words.counted(inlet.count("forward_spans", "retried"), "span")),
+        ("Dropped", words.counted(inlet.count("forward_spans", "dropped"), "span")),
+    ]
+
+
+def _batches(n: int) -> str:
+    return f"{n:,} batch" + ("" if n == 1 else "es")
+
+
+def _refused(inlet: Inlet) -> int:
+    return inlet.count("otlp_answers") - inlet.count("otlp_answers", "200")
+
+
+def _held(inlet: Inlet) -> str:
+    traces, spans = (inlet.levels.get(f"otlp_{n}_held") for n in ("traces", "spans"))
+    if traces is None or spans is None:
+        return words.NO_DATA
+    return f"{words.counted(int(traces), 'trace')}, {words.counted(int(spans), 'span')}"
 
 
 def problems(events: list[EventFact]) -> list[EventFact]:

@@ -15,7 +15,7 @@ from collectors.signals.traces import Span
 
 T = datetime(2026, 11, 21, 9, 0, tzinfo=UTC)
 EPOCH = datetime.fromtimestamp(0, UTC)
-ROOT = {
+ROOT: dict[str, Any] = {
     "session.id": "s-1",
     "mangaassist.turn": 2,
     "mangaassist.intent": "recommendation",
@@ -33,8 +33,8 @@ ROOT = {
     "mangaassist.oom_caught": False,
     "mangaassist.prefix_fingerprint": "0f3a",
 }
-CALL = {"mangaassist.replica": "10.0.0.11:8000", "gen_ai.request.model": "manga_domain_v3"}
-ENGINE = {
+CALL: dict[str, Any] = {"mangaassist.replica": "10.0.0.11:8000", "gen_ai.request.model": "manga_domain_v3"}
+ENGINE: dict[str, Any] = {
     "gen_ai.latency.time_to_first_token": 0.05,
     "gen_ai.latency.e2e": 0.95,
     "gen_ai.latency.time_in_queue": 0.01,

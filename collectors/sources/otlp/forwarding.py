@@ -11,15 +11,9 @@ from itertools import count
 
 import httpx
 
-# Ten minutes of a hundred requests a second, exported once a second; about 4 kB of spans a request.
-MAX_BATCHES, MAX_BYTES = 2_000, 64 * 1024 * 1024
 # MLflow on SQLite takes half a second for a batch of 512 spans, and longer while somebody searches.
 TIMEOUT_S = 30.0
-BACKOFF_S = (0.5, 1.0, 2.0, 4.0, 8.0)  # the last one repeats
 MAX_RETRY_AFTER_S = 60.0
-# MLflow answers 422 and 500 also where its database was busy. A batch that it goes on refusing for a minute
-# is given up, for the others wait behind it.
-MAX_ATTEMPTS = 10
 PROBE_S = 15.0  # with nothing to send, how often it is asked whether it is there
 EXPERIMENT_HEADER = "x-mlflow-experiment-id"
 _AWAY = frozenset({408, 425, 429, 502, 503, 504})
@@ -39,6 +33,21 @@ class Export:
 
 
 @dataclass(frozen=True, slots=True)
+class Patience:
+    """What may wait, and how long one batch may keep the others waiting.
+
+    2,000 batches are half an hour of a gateway that exports once a second; a request's spans take 3 kB.
+    MLflow answers 422 and 500 also where its database was busy, so such a batch is sent `attempts` times,
+    over most of a minute. `pauses_s` lie between two attempts; the last one repeats.
+    """
+
+    batches: int = 2_000
+    body_bytes: int = 64 * 1024 * 1024
+    attempts: int = 10
+    pauses_s: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0, 8.0)
+
+
+@dataclass(frozen=True, slots=True)
 class Fault:
     """Why nothing gets through: what and remedy."""
 
@@ -49,8 +58,10 @@ class Fault:
 class Forwarder:
     """Sends what it was offered, one batch after another. All in one event loop; `counts` are spans."""
 
-    def __init__(self, url: str, experiment: str, client: httpx.AsyncClient) -> None:
-        self.url = httpx.URL(url)
+    def __init__(
+        self, url: str, experiment: str, client: httpx.AsyncClient, patience: Patience | None = None
+    ) -> None:
+        self.url, self._patience = httpx.URL(url), patience or Patience()
         self._base, self._experiment, self._client = url.rstrip("/"), experiment, client
         self._queue: deque[Export] = deque()
         self._sending: Export | None = None
@@ -77,7 +88,7 @@ class Forwarder:
         self._idle.clear()
         self._queue.append(export)
         self.bytes += len(export.body)
-        while len(self._queue) > MAX_BATCHES or self.bytes > MAX_BYTES:
+        while len(self._queue) > self._patience.batches or self.bytes > self._patience.body_bytes:
             oldest = self._queue.popleft()
             self.bytes -= len(oldest.body)
             self.counts["dropped"] += oldest.spans
@@ -125,9 +136,9 @@ class Forwarder:
 
     async def _deliver(self, export: Export) -> str:
         """Send one export until it is taken or refused for good: "sent" or "dropped"."""
-        attempts = 0
+        attempts, pauses_s = 0, self._patience.pauses_s
         for tries in count():
-            wait_s = BACKOFF_S[min(tries, len(BACKOFF_S) - 1)]
+            wait_s = pauses_s[min(tries, len(pauses_s) - 1)]
             try:
                 response = await self._post(export)
             except httpx.HTTPError as error:
@@ -138,7 +149,7 @@ class Forwarder:
                 if fault is None:
                     return "sent"
                 attempts += response.status_code not in _AWAY
-                if _is_final(response.status_code) or attempts >= MAX_ATTEMPTS:
+                if _is_final(response.status_code) or attempts >= self._patience.attempts:
                     self.refusal = fault
                     return "dropped"
                 wait_s = max(wait_s, _retry_after_s(response.headers))
