@@ -32,9 +32,11 @@ class Relay:
 
     def stop(self) -> None:
         """Close everything."""
-        self.block()
+        self._blocked = True
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(5)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)
+        self._loop.close()
 
     def block(self) -> None:
         """Break off what is open and let nothing through."""
@@ -44,6 +46,13 @@ class Relay:
     def unblock(self) -> None:
         """Pass connections on again."""
         self._blocked = False
+
+    async def _end(self) -> None:
+        own = asyncio.current_task()
+        others = [task for task in asyncio.all_tasks() if task is not own]
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
 
     def _break_off(self) -> None:
         for writer in self._open:
