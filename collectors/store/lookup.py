@@ -13,7 +13,7 @@ from collectors.store.dialect import AT
 from collectors.store.reader import Reader
 from collectors.store.tables import TABLES, facts
 
-_TRACE = re.compile(r"^[0-9a-f]{32}$")
+_TRACE = re.compile(r"(?:tr-)?([0-9a-f]{32})")  # MLflow puts tr- before it
 PEER_SPAN = timedelta(minutes=30)
 MAX_FOUND = 200  # a session of more turns is shown from its newest
 
@@ -24,8 +24,8 @@ def find_requests(reader: Reader, wanted: str) -> list[RequestFact]:
     Each id has a bloom filter, so a look-up reads the one file that holds it. Raises StoreError.
     """
     text = wanted.strip()
-    if _TRACE.match(text.lower()):
-        found = _where(reader, f"trace_id = {reader.dialect.blob.format(text.lower())}")
+    if trace := _TRACE.fullmatch(text.lower()):
+        found = _where(reader, f"trace_id = {reader.dialect.blob.format(trace[1])}")
         if found:
             return found
     for column in ("request_id", "session_id"):
