@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from typing import Literal
 
 import httpx
@@ -14,6 +15,9 @@ from collectors.settings import Settings
 from collectors.sources.engine import EngineState, ScrapeLimits, Target, scrape
 from collectors.sources.mlflow.asking import Server as Mlflow
 from collectors.sources.mlflow.asking import exists, search
+from collectors.sources.otlp.decoding import PROTOBUF
+from collectors.sources.otlp.intake import PATH
+from collectors.sources.otlp.listening import address
 from collectors.sources.prometheus.asking import Server as Prometheus
 from collectors.sources.prometheus.polling import PrometheusState, discover
 from collectors.store.dialect import AT
@@ -103,6 +107,30 @@ async def check_mlflow(settings: Settings, now: datetime) -> list[Finding]:
         return [Finding(check, "ok", f"experiment {name} has traces of the last 24 hours")]
     remedy = "See whether the senders name this experiment, or set mlflow_experiment"
     return [Finding(check, "warning", f"experiment {name} has no trace of the last 24 hours", remedy)]
+
+
+async def check_receiver(settings: Settings) -> list[Finding]:
+    """Whether the receiver of traces, where one is configured, takes an export of nothing."""
+    if settings.otlp_port is None:
+        return []
+    url = address(settings.otlp_host, settings.otlp_port)
+    token = settings.otlp_token.get_secret_value() if settings.otlp_token else ""
+    headers = {b"Content-Type": PROTOBUF.encode(), b"Authorization": f"Bearer {token}".encode()}
+    try:
+        async with httpx.AsyncClient(timeout=settings.scrape_timeout.total_seconds()) as client:
+            response = await client.post(f"{url}{PATH}", content=b"", headers=headers)
+    except httpx.HTTPError as error:
+        what = f"no answer at {url} ({type(error).__name__})"
+        return [Finding("otlp", "fault", what, "Start `mangaops collect` with this port, or see its log")]
+    if response.is_success:
+        return [Finding("otlp", "ok", f"takes traces at {url}{PATH}")]
+    remedy = {
+        int(HTTPStatus.UNAUTHORIZED): "Set MANGAOPS_OTLP_TOKEN to the collector's",
+        int(
+            HTTPStatus.TOO_MANY_REQUESTS
+        ): "See what the senders send; more than the collector takes is refused",
+    }.get(response.status_code, "See what listens there: it is no receiver of traces")
+    return [Finding("otlp", "fault", f"{url}{PATH} answers HTTP {response.status_code}", remedy)]
 
 
 def _table(reader: Reader, name: str, now: datetime, settings: Settings) -> Finding:

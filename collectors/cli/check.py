@@ -16,6 +16,7 @@ from collectors.checkup import (
     check_joins,
     check_mlflow,
     check_prometheus,
+    check_receiver,
     check_store,
 )
 from collectors.cli import wiring
@@ -58,13 +59,14 @@ def doctor(
     engine: Annotated[list[str] | None, typer.Option("--engine", help="A vLLM replica to try.")] = None,
     prometheus: Annotated[str | None, typer.Option(help="A Prometheus server to try.")] = None,
     mlflow: Annotated[str | None, typer.Option(help="An MLflow server to try.")] = None,
+    otlp_port: Annotated[int | None, typer.Option(help="Port of a receiver of traces to try.")] = None,
     store: Annotated[str | None, typer.Option(help="Root of the tables.")] = None,
     json: Json = False,
     config: Config = None,
 ) -> None:
     """Is every source, table and join sound? Exit code 1 where something is broken."""
-    flags = {"engines": engine or None, "prometheus": prometheus, "mlflow": mlflow, "store": store}
-    chosen = wiring.settings(config, flags)
+    flags = {"engines": engine or None, "prometheus": prometheus, "mlflow": mlflow}
+    chosen = wiring.settings(config, {**flags, "otlp_port": otlp_port, "store": store})
     now = wiring.clock()
     reader = wiring.reader(chosen)
     findings = [
@@ -72,6 +74,7 @@ def doctor(
         *check_store(reader, now, chosen),
         *check_joins(reader, now),
         *asyncio.run(check_engines(chosen, now)),
+        *asyncio.run(check_receiver(chosen)),
         *check_prometheus(chosen, now),
         *asyncio.run(check_mlflow(chosen, now)),
     ]

@@ -20,7 +20,7 @@ from collectors.cli.supervise import Child, supervise
 from collectors.collecting import build_loop
 from collectors.daemon import collect as run_loop
 from collectors.settings import BUNDLED_RECORDING, Settings
-from collectors.sources.otlp.listening import listen
+from collectors.sources.otlp.listening import address, listen
 from collectors.validation import ConfigError
 
 Engines = Annotated[
@@ -179,8 +179,8 @@ def _greet(chosen: Settings) -> None:
             if chosen.mlflow and chosen.forwards
             else ""
         )
-        address = f"http://{chosen.otlp_host}:{chosen.otlp_port}/v1/traces"
-        out.print(f"          traces   {address}{to}", highlight=False)
+        url = address(chosen.otlp_host, chosen.otlp_port)
+        out.print(f"          traces   {url}/v1/traces{to}", highlight=False)
     out.print(f"          store    {escape(chosen.store)}", highlight=False)
     if chosen.clock_scale != 1:
         out.print(

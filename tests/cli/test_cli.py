@@ -210,6 +210,18 @@ CASES = {
     "a variable that is no setting": Asked(
         "doctor --store {empty}", USAGE, err="MANGAOPS_SOTRE", environment=(("MANGAOPS_SOTRE", "x"),)
     ),
+    "a busy port for traces": Asked(
+        "collect --otlp-port {busy} --store {fresh}", USAGE, err="{busy}.*choose another with --otlp-port"
+    ),
+    "traces from anybody": Asked(
+        "collect --otlp-port {busy} --store {fresh}",
+        USAGE,
+        err="MANGAOPS_OTLP_HOST: anybody could send traces to it. Set MANGAOPS_OTLP_TOKEN",
+        environment=(("MANGAOPS_OTLP_HOST", "0.0.0.0"),),
+    ),
+    "a receiver that does not answer": Asked(
+        "doctor --store {empty} --otlp-port {busy}", NO, out="(?s)no answer at.*Start `mangaops collect`"
+    ),
     "a dead Prometheus": Asked(
         "doctor --store {empty} --prometheus {dead}", NO, out="See whether the server runs there"
     ),
@@ -243,6 +255,7 @@ MORE = {
     "SLOs in the burst": Asked("slo --store {store} --at +205s --json"),
     "the stalled request": Asked("explain {request} --store {store} --json"),
     "its trace": Asked("explain {trace} --store {store} --json"),
+    "its trace as MLflow calls it": Asked("explain tr-{trace} --store {store} --json"),
     "its trace in capitals": Asked("explain {TRACE} --store {store} --json"),
     "its session": Asked("explain {session} --store {store} --json"),
 }
@@ -329,7 +342,9 @@ def test_slos_are_judged_as_the_store_was(
         assert row["good"] <= row["count"]
 
 
-@pytest.mark.parametrize("name", ["the stalled request", "its trace", "its trace in capitals"])
+@pytest.mark.parametrize(
+    "name", ["the stalled request", "its trace", "its trace as MLflow calls it", "its trace in capitals"]
+)
 def test_the_stalled_request_waited_before_the_engine_took_it(
     name: str, answers: Answers, places: dict[str, str]
 ) -> None:

@@ -18,3 +18,8 @@ def listen(host: str, port: int) -> socket.socket:
         remedy = "Stop what listens there, or choose another with --otlp-port"
         what = error.strerror or type(error).__name__
         raise ConfigError("settings", [f"otlp_port: {host}:{port}: {what}. {remedy}"]) from error
+
+
+def address(host: str, port: int) -> str:
+    """Where senders reach a receiver that listens there."""
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
