@@ -15,6 +15,7 @@ import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
@@ -32,6 +33,7 @@ from loadtests.streaming import Due, Exchange, encoded, exchange, prepare
 from loadtests.traffic import Session, Turn, body, sessions
 
 LOOK_S = 0.02  # between two looks for the start
+AHEAD_S = 0.2  # a body is made shortly before it is due, neither all at once nor when it should leave
 SAMPLE_S = 1.0
 FOREVER_S = 86_400.0
 TOKEN = "MANGAOPS_TARGET_TOKEN"  # noqa: S105 - the variable's name; sent as a bearer token where it is set
@@ -99,12 +101,17 @@ class Run:
         """Wait for the start, begin every session on time, and let the last answers end."""
         prepare(self.user)
         self.user.environment.events.quitting.add_listener(self._stop)
+        mine = self._mine()
+        under_way, first = _under_way(mine)  # before the start: thousands of them take seconds to make
         clock = self._met()
         watch = gevent.spawn(self._watch, clock)
-        for session in self._mine():
-            _until(clock.start_steady + session.start_s if not session.past else 0.0)
+        for session in chain(under_way, first, mine):
+            _until(0.0 if session.past else clock.start_steady + session.start_s)
             self.offered += 1
-            self.group.start(gevent.Greenlet(self._converse, session, clock))
+            conversation = gevent.Greenlet(self._converse, session, clock)
+            conversation.link_exception(self._lost)
+            self.group.start(conversation)
+            gevent.sleep(0)  # even when the schedule is behind, those that have begun come first
         _until(clock.start_steady + self.plan.end_s)
         self.group.join(timeout=self.plan.limits.drain_s)
         watch.kill()
@@ -129,9 +136,10 @@ class Run:
     def _converse(self, session: Session, clock: Clock) -> None:
         due = clock.start_steady + session.start_s
         for turn in session.turns:
-            content = encoded(body(self.plan, session, turn))
             if due >= clock.start_steady + self.plan.end_s:
                 return
+            _until(due - AHEAD_S)
+            content = encoded(body(self.plan, session, turn))
             _until(due)
             asked = time.monotonic()
             with self.slots:
@@ -151,12 +159,21 @@ class Run:
             gevent.sleep(SAMPLE_S)
             self._end_with_parent()
             used, now = time.process_time(), time.monotonic()
+            if now > clock.start_steady + self.plan.end_s + SAMPLE_S:
+                continue  # the quiet time in which the last answers end would make the mean look better
             most, before, at = max(most, (used - before) / (now - at)), used, now
             mean = (used - began) / (now - clock.start_steady)
-            write_whole(
-                self.out / WORKER.format(self.worker),
-                {"cpu_share": mean, "cpu_share_max": most, "sessions": self.offered, "open": len(self.group)},
-            )
+            told = {
+                "cpu_share": mean,
+                "cpu_share_max": most,
+                "sessions": self.offered,
+                "open": len(self.group),
+            }
+            write_whole(self.out / WORKER.format(self.worker), told)
+
+    def _lost(self, _: Any) -> None:
+        """A conversation that ended in a fault of ours makes the run fail; its traceback is in the log."""
+        self.user.environment.process_exit_code = 1
 
     def _end_with_parent(self) -> None:
         """A generator whose starter was killed must not go on loading a server for hours."""
@@ -176,6 +193,16 @@ def _given(environment: Environment) -> Namespace:
 def _quit(environment: Environment) -> None:
     if environment.runner:
         environment.runner.quit()
+
+
+def _under_way(mine: Iterator[Session]) -> tuple[list[Session], list[Session]]:
+    """Those that the start finds under way, and the first that begins after it."""
+    found: list[Session] = []
+    for session in mine:
+        if not session.past:
+            return found, [session]
+        found.append(session)
+    return found, []
 
 
 def _think_after(session: Session, turn: Turn) -> float:

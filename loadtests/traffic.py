@@ -14,7 +14,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
+from functools import cache
+from itertools import accumulate, pairwise
 from random import Random
 from typing import Any, Literal
 
@@ -112,8 +113,9 @@ def body(plan: Plan, session: Session, turn: Turn) -> dict[str, Any]:
         "max_tokens": turn.max_tokens,
         "min_tokens": turn.max_tokens,
         "ignore_eos": True,
-        "temperature": 1.0,
-        "seed": int(turn.request_id[-8:], 16) >> 1,
+        # Greedy, so that no seed is needed: vLLM 0.32 on a CPU dies of a request's own seed when it splits
+        # the prompt ("CPU Generator does not use offset").
+        "temperature": 0.0,
         "stream": True,
         "stream_options": {"include_usage": True},
     }
@@ -220,8 +222,12 @@ def _length(rng: Random) -> int:
 
 def _topic(locale: str, rng: Random) -> int:
     """A title by popularity: the k-th is asked for 1/k as often as the first (Zipf)."""
-    count = wording.topics(locale)
-    return rng.choices(range(count), [1 / (k + 1) for k in range(count)])[0]
+    return rng.choices(range(wording.topics(locale)), cum_weights=_popularity(locale))[0]
+
+
+@cache
+def _popularity(locale: str) -> list[float]:
+    return list(accumulate(1 / (k + 1) for k in range(wording.topics(locale))))
 
 
 def _kind(mix: Mix, rng: Random) -> Kind:

@@ -8,14 +8,14 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import collector, requests, scrape, screens
+from tests.bench import client, collector, requests, scrape, screens
 from tests.bench.report import Figure, show
 
 
 def main() -> None:
     """Run the chosen parts, all by default."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", nargs="*", choices=("scrape", "requests", "collector", "screens"))
+    parser.add_argument("--only", nargs="*", choices=("scrape", "requests", "collector", "screens", "client"))
     parser.add_argument("--seconds", type=int, default=40, help="how long the collector is watched")
     chosen = parser.parse_args()
     print(f"{platform.machine()}, Python {platform.python_version()}; smaller is better")
@@ -32,6 +32,10 @@ def main() -> None:
             ),
             "collector": ("Collector, 8 replicas every 5 s", lambda: collector.figures(root, chosen.seconds)),
             "screens": ("Console, warm run of each screen", lambda: screens.figures(root / "screens")),
+            "client": (
+                f"Load generator, {client.SESSIONS_PER_S} sessions a second",
+                lambda: client.figures(root / "client"),
+            ),
         }
         for name, (title, measure) in parts.items():
             if not chosen.only or name in chosen.only:

@@ -1,0 +1,112 @@
+"""How far the load generator's clock is from the truth, beside stock locust on the same server."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from loadtests.run import start
+from loadtests.sent import sent
+from loadtests.summary import spread
+from tests.bench.report import Figure
+
+SESSIONS_PER_S = 50
+SECONDS = 20
+FIRST_TOKEN_S, TOKEN_S, MOST_TOKENS = (
+    0.2,
+    0.02,
+    30,
+)  # what the server takes; at TTFT's SLO, 50 tokens a second
+STOCK_USERS = 210  # one request a second each: as many as 50 sessions of 4.2 turns bring
+
+
+def figures(root: Path) -> list[Figure]:
+    """Our client and stock locust, one after the other on one server at the same rate of requests."""
+    root.mkdir(parents=True, exist_ok=True)
+    with _server(root / "server.jsonl") as url:
+        lags, ours = _ours(root / "ours", url)
+        stock = _stock(root / "stock.jsonl", url)
+    truth = {told["request_id"]: told for told in _lines(root / "server.jsonl")}
+    (mine, _), (theirs, lost) = _errors(ours, truth), _errors(stock, truth)
+    name = f"iter_lines ({lost} unread)" if lost else "iter_lines"
+    return [
+        Figure("TTFT error, p99", "ms", mine["p99"], theirs["p99"], name, 5),
+        Figure("TTFT error, p50", "ms", mine["p50"], theirs["p50"], name),
+        Figure(f"schedule lag, p99, {SESSIONS_PER_S} sessions/s", "ms", lags["p99"], aim=10),
+    ]
+
+
+def _ours(out: Path, url: str) -> tuple[dict[str, float], dict[str, float | None]]:
+    """(spread of the schedule lag, TTFT in milliseconds by request)."""
+    plan = out.with_suffix(".yaml")
+    phase = {"name": "bench", "seconds": SECONDS, "sessions_per_s": SESSIONS_PER_S}
+    plan.write_text(json.dumps({"seed": 42, "phases": [phase]}), encoding="utf-8")
+    assert start(plan, url, out).wait() == 0, (out / "run.log").read_text()
+    found = list(sent(out))
+    failed = Counter(each.error for each in found if each.error)
+    assert not failed, f"the machine is too busy to measure on: {failed.most_common(3)}"
+    lags = spread([each.schedule_lag_ms for each in found])
+    assert lags
+    return lags, {each.request_id: each.ttft_from_send_ms for each in found}
+
+
+def _stock(out: Path, url: str) -> dict[str, float | None]:
+    """TTFT in milliseconds by request, None where stock locust saw no token."""
+    command = [sys.executable, "-m", "locust", "-f", str(Path(__file__).with_name("stock.py")), "--headless"]
+    command += [
+        "--only-summary",
+        "--host",
+        url,
+        "--users",
+        str(STOCK_USERS),
+        "--spawn-rate",
+        str(STOCK_USERS),
+    ]
+    command += ["--run-time", f"{SECONDS}s", "--stop-timeout", "5", "--to", str(out)]
+    subprocess.run(command, check=True, capture_output=True, stdin=subprocess.DEVNULL)
+    return {told["request_id"]: told["ttft_ms"] for told in _lines(out)}
+
+
+def _errors(found: dict[str, float | None], truth: dict[str, dict[str, Any]]) -> tuple[dict[str, float], int]:
+    """(spread of the distance from the server's own TTFT in milliseconds, how many saw no token)."""
+    errors = [
+        abs(ttft_ms - (truth[name]["first_token_at"] - truth[name]["received_at"]) * 1000)
+        for name, ttft_ms in found.items()
+        if ttft_ms is not None
+    ]
+    ranked = spread(errors)
+    assert ranked
+    return ranked, len(found) - len(errors)
+
+
+@contextmanager
+def _server(log: Path) -> Iterator[str]:
+    server = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "tests.loadtests.server",
+            log,
+            *map(str, (FIRST_TOKEN_S, TOKEN_S, MOST_TOKENS)),
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert server.stdout is not None
+        yield server.stdout.readline().strip()
+    finally:
+        server.send_signal(signal.SIGTERM)
+        server.wait()
+
+
+def _lines(file: Path) -> Iterable[dict[str, Any]]:
+    with file.open(encoding="utf-8") as lines:
+        yield from (json.loads(line) for line in lines)
