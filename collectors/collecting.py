@@ -31,7 +31,7 @@ from collectors.sources.recording import Head, play_looping, start
 from collectors.sources.tape import Tape, load
 from collectors.store.delta import DeltaWriter
 from collectors.store.duckdb import DuckReader
-from collectors.store.latest import newest_fact, newest_scrapes, traces_stored
+from collectors.store.latest import newest_fact, newest_scrapes
 from collectors.store.reader import Reader
 
 # Judging looks back at hours, not at a month: a small bound keeps the collector small beside the engine.
@@ -166,6 +166,8 @@ class _TraceReader:
 
 
 def _mlflow(settings: Settings, reader: Reader, client: httpx.AsyncClient, now: datetime) -> Source:
-    state = mlflow.resumed(traces_stored(reader, mlflow.SOURCE, now - mlflow.CATCH_UP), now)
+    newest = restore_written(reader, mlflow.SOURCE, now - mlflow.CATCH_UP, 1)
+    since = newest[0].at - 2 * mlflow.OVERLAP if newest else now
+    state = mlflow.resumed(restore_written(reader, mlflow.SOURCE, since, MAX_REMEMBERED), now)
     server = MlflowServer(str(settings.mlflow), settings.mlflow_experiment)
     return Source(mlflow.SOURCE, _TraceReader(state, server, client).poll)

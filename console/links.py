@@ -39,6 +39,11 @@ def rule(name: str, frame: Frame) -> str:
     return to("alerts", frame, rule=name)
 
 
+def trace(ui: str, experiment: str, trace_id: str) -> str:
+    """The trace in MLflow's own pages."""
+    return f"{ui.rstrip('/')}/#/experiments/{experiment}/traces/tr-{trace_id}"
+
+
 def _url(path: str, query: Mapping[str, str | None]) -> str:
     given = {k: v for k, v in query.items() if v}
     return f"{path}?{urlencode(given)}" if given else path or "./"

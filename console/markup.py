@@ -41,6 +41,11 @@ def link(label: object, url: str) -> Html:
     return tag("a", label, href=url, target="_self")
 
 
+def outside(label: object, url: str) -> Html:
+    """A link to another application, in a page of its own."""
+    return tag("a", label, " ↗", href=url, target="_blank", rel="noopener noreferrer")
+
+
 def chip(word: str, tone: str, shape: str = "") -> Html:
     """A state as shape and word on its colour."""
     mark = shape or words.SHAPES.get(tone, "")

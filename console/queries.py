@@ -158,13 +158,14 @@ def _origin(key: tuple[str, str], rows: list[dict[str, Any]]) -> Origin:
     )
 
 
-def inlets(reader: Reader, since: datetime, now: datetime) -> list[Inlet]:
-    """What each receiver of traces counted, and where it stands."""
+def inlets(reader: Reader, since: datetime, now: datetime, source: str = "otlp") -> list[Inlet]:
+    """What each receiver of traces counted, or each reader of MLflow's, and where it stands."""
     rows = _rows(
         reader,
         f"SELECT replica, metric, kind, label, max({AT}) AS newest, sum(value) AS total, "
         f"{reader.dialect.latest.format('value', AT)} AS last "
-        "FROM {metrics} WHERE source = 'otlp' AND (metric LIKE 'otlp%' OR metric LIKE 'forward%') "
+        f"FROM {{metrics}} WHERE source = {reader.dialect.literal(source)} "
+        "AND (metric LIKE 'otlp%' OR metric LIKE 'forward%' OR metric LIKE 'mlflow%') "
         f"AND {_within(reader, since, now)} GROUP BY replica, metric, kind, label ORDER BY replica",
         since,
         now,

@@ -15,6 +15,7 @@ from collectors.explaining import Explanation, explain, find_requests
 from collectors.judge.rules import Rule, parse_rules
 from collectors.judge.slo import Slo, parse_slos
 from collectors.model import EventFact, Judgement, RequestFact
+from collectors.recordkeeping import Examples, Finding, Ledger, RecordError, add_examples, write_finding
 from collectors.settings import RUNBOOKS, Settings
 from collectors.signals.points import Grid, at_instant
 from collectors.signals.readings import READINGS
@@ -41,6 +42,14 @@ LAST_TURN = timedelta(hours=1)  # an SLO or rule not judged for so long is not b
 
 
 @dataclass(frozen=True, slots=True)
+class Record:
+    """The MLflow that keeps the traces: where we write, and where people open it."""
+
+    ledger: Ledger
+    ui: str
+
+
+@dataclass(frozen=True, slots=True)
 class Desk:
     """What the console stands on: the store's reader and the files that say what is judged."""
 
@@ -52,6 +61,7 @@ class Desk:
     scrape_interval: timedelta = timedelta(seconds=5)
     versions: Callable[[str], int | None] = lambda _: None
     root: str = ""
+    record: Record | None = None
 
     def rule(self, name: str) -> Rule | None:
         """The rule of that name."""
@@ -70,7 +80,15 @@ def open_desk(reader: Reader, settings: Settings, versions: Callable[[str], int 
         settings.scrape_interval,
         versions,
         settings.store,
+        _record(settings),
     )
+
+
+def _record(settings: Settings) -> Record | None:
+    if settings.mlflow is None:
+        return None
+    ledger = Ledger(str(settings.mlflow), settings.mlflow_experiment)
+    return Record(ledger, str(settings.mlflow_ui or settings.mlflow))
 
 
 def read_runbooks(folder: Path) -> tuple[dict[str, Runbook], tuple[Failure, ...]]:
@@ -228,7 +246,37 @@ def inlets(desk: Desk, frame: Frame) -> list[Inlet]:
 
 
 @guarded
+def mlflow_readers(desk: Desk, frame: Frame) -> list[Inlet]:
+    """Every MLflow that requests were read from in the span."""
+    return queries.inlets(desk.reader, frame.since, frame.now, "mlflow")
+
+
+@guarded
 def tables(desk: Desk, frame: Frame) -> list[TableState]:
     """The store's tables."""
     counted = queries.row_counts(desk.reader, frame.since, frame.now)
     return [TableState(name, desk.versions(name), counted[name]) for name in TABLES]
+
+
+def keep_finding(desk: Desk, explanation: Explanation, note: str) -> str | Failure:
+    """The explanation as feedback on the request's trace; gives the feedback's id. Takes seconds."""
+    request = explanation.request
+    if desk.record is None or request.trace_id is None:
+        return Failure("this request has no trace in MLflow", "Send its spans to MLflow")
+    value = explanation.leading.stage if explanation.leading else "no stage stands out"
+    reason = f"{note} ({explanation.sentence})" if note else explanation.sentence
+    try:
+        return write_finding(desk.record.ledger, Finding(request.trace_id, value, reason))
+    except RecordError as error:
+        return Failure(error.what, error.remedy)
+
+
+def keep_examples(desk: Desk, name: str, requests: Sequence[RequestFact]) -> Examples | Failure:
+    """The requests' traces as records of an evaluation data set in MLflow. Takes seconds."""
+    traces = list(dict.fromkeys(r.trace_id for r in requests if r.trace_id))
+    if desk.record is None or not traces:
+        return Failure("none of these requests has a trace in MLflow", "Send their spans to MLflow")
+    try:
+        return add_examples(desk.record.ledger, name.strip(), traces)
+    except RecordError as error:
+        return Failure(error.what, error.remedy)

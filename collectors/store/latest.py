@@ -29,17 +29,6 @@ def newest_scrapes(reader: Reader, source: str, since: datetime) -> dict[str, da
     return {row["replica"]: row["newest"].astimezone(UTC) for row in rows}
 
 
-def traces_stored(reader: Reader, source: str, since: datetime) -> dict[str, datetime]:
-    """The traces of this source's requests that ended after an instant, with their end. Raises StoreError."""
-    d = reader.dialect
-    rows = reader.query(
-        f"SELECT trace_id, {AT} AS ended FROM {{requests}} WHERE source = {d.literal(source)} "
-        f"AND {AT} > {d.instant(since)} AND trace_id IS NOT NULL",
-        since=since,
-    ).to_pylist()
-    return {row["trace_id"].hex(): row["ended"].astimezone(UTC) for row in rows}
-
-
 def latest_clock_scale(reader: Reader, at: datetime) -> float | None:
     """The clock scale of the newest judgement up to an instant; None without any. Raises StoreError."""
     d = reader.dialect

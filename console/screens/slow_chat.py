@@ -10,6 +10,7 @@ import streamlit as st
 from collectors.explaining import Explanation
 from collectors.model import RequestFact
 from console import charts, links, markup, services
+from console.screens import record
 from console.screens.parts import Tick, answered, chart, draw, empty, heading
 from console.services import Desk
 from console.views import changes, slow, words
@@ -52,7 +53,11 @@ def show(desk: Desk, tick: Tick) -> None:
     if not found:
         _nothing(asked, frame)
         return
-    request = slow.chosen(_table(found, frame, asked), st.query_params.get("id"), found)
+    several = record.picks_several(desk, found)
+    selected = _table(found, frame, asked, several=several)
+    if several:
+        record.examples(desk, selected)
+    request = slow.chosen(selected[0].request_id if selected else None, st.query_params.get("id"), found)
     if request is not None:
         st.query_params["id"] = request.request_id
         explanation = services.explained(desk, request)
@@ -60,7 +65,7 @@ def show(desk: Desk, tick: Tick) -> None:
         if told is not None:
             before = answered(services.changes_before(desk, request.at), [])
             events = changes.telling([*before, *(e for e in told.events if e not in before)])
-            _explained(told, frame, changes.lines(events, frame, request.at, _titles(desk)))
+            _explained(told, frame, changes.lines(events, frame, request.at, _titles(desk)), desk)
 
 
 def _titles(desk: Desk) -> dict[str, str]:
@@ -94,13 +99,18 @@ def _nothing(asked: str, frame: Frame) -> None:
     )
 
 
-def _table(found: Sequence[RequestFact], frame: Frame, asked: str) -> str | None:
+def _table(found: Sequence[RequestFact], frame: Frame, asked: str, *, several: bool) -> list[RequestFact]:
+    """The candidates; those that are selected."""
     scope = slow.scope(asked, frame, slow.stretch(asked, frame) if asked else None)
     draw(
         markup.tag(
             "div",
             markup.tag("h2", scope),
-            markup.source("requests", f"{len(found)} shown, slowest first", "select a row to explain it"),
+            markup.source(
+                "requests",
+                f"{len(found)} shown, slowest first",
+                "select rows to collect them" if several else "select a row to explain it",
+            ),
             cls="m-title",
         )
     )
@@ -117,15 +127,14 @@ def _table(found: Sequence[RequestFact], frame: Frame, asked: str) -> str | None
         row_height=35,
         placeholder="–",
         on_select="rerun",
-        selection_mode="single-row",
-        key=f"found-{asked}-{len(found)}",
+        selection_mode="multi-row" if several else "single-row",
+        key=f"found-{asked}-{len(found)}{'-several' if several else ''}",
         alt=scope,
     )
-    rows = state["selection"]["rows"]
-    return found[rows[0]].request_id if rows and rows[0] < len(found) else None
+    return [found[row] for row in state["selection"]["rows"] if row < len(found)]
 
 
-def _explained(e: Explanation, frame: Frame, before: Sequence[changes.Line]) -> None:
+def _explained(e: Explanation, frame: Frame, before: Sequence[changes.Line], desk: Desk) -> None:
     page = slow.PAGES[e.leading.stage] if e.leading else "high_ttft"
     sub = markup.join(
         markup.link("Runbook", links.runbook(page, frame)),
@@ -135,6 +144,7 @@ def _explained(e: Explanation, frame: Frame, before: Sequence[changes.Line]) -> 
         markup.link("Its whole session", links.to("slow-chat", frame, q=e.request.session_id))
         if e.request.session_id
         else "",
+        record.trace_link(desk, e.request),
     )
     draw(
         markup.tag(
@@ -144,6 +154,7 @@ def _explained(e: Explanation, frame: Frame, before: Sequence[changes.Line]) -> 
             cls=f"m-hero {'warn' if e.leading else ''}",
         )
     )
+    record.finding(desk, e)
     left, right = st.columns([3, 2], gap="small")
     with left:
         _stages(e, frame)

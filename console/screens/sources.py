@@ -35,7 +35,10 @@ def _body(desk: Desk, tick: Tick) -> None:
     inlets = answered(services.inlets(desk, frame), [])
     for inlet in inlets:
         draw(_inlet(inlet, frame, interval))
-    if not found and not inlets:
+    readers = answered(services.mlflow_readers(desk, frame), [])
+    for reader in readers:
+        draw(_reader(reader, frame, interval))
+    if not found and not inlets and not readers:
         draw(markup.notice("Nothing was scraped in this range.", _heard(known, frame)))
     events = answered(services.source_events(desk, frame), [])
     draw(_problems(sources.problems(events), frame))
@@ -80,6 +83,15 @@ def _inlet(inlet: Inlet, frame: Frame, interval: timedelta) -> markup.Html:
     title = markup.join("Traces in · ", inlet.replica, " ", markup.chip(word, tone))
     src = markup.source("otlp", f"last {words.length(frame.span)}")
     return markup.card(title, body, src)
+
+
+def _reader(inlet: Inlet, frame: Frame, interval: timedelta) -> markup.Html:
+    told = [("Last asked", clock(inlet.newest, frame)), *sources.read(inlet)]
+    chip = markup.chip(*sources.reading(inlet, frame.now, interval))
+    src = markup.source("mlflow", f"last {words.length(frame.span)}")
+    return markup.card(
+        markup.join("Traces from MLflow · ", inlet.replica, " ", chip), markup.facts(told), src
+    )
 
 
 def _heard(pulse: Pulse, frame: Frame) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -104,3 +104,10 @@ def scope(asked: str, frame: Frame, stretch_: tuple[datetime, datetime] | None) 
             f"Requests that ended from {clock(stretch_[0], frame, both=False)} to {clock(stretch_[1], frame)}"
         )
     return f"Requests of {asked}" if asked else f"Requests of the last {words.length(frame.span)}"
+
+
+def collected(dataset: str, added: int, total: int, left_out: Mapping[str, int]) -> tuple[str, str]:
+    """What came of adding requests to a data set: the outcome, and how many were left out for what reason."""
+    told = "; ".join(f"{count} {why}" for why, count in left_out.items() if count)
+    new = "1 new record" if added == 1 else f"{added} new records"
+    return f"{new} in “{dataset}”, {total} in all.", f"Left out: {told}." if told else ""

@@ -9,6 +9,8 @@ from console.views import words
 from console.views.facts import Inlet, Origin
 from console.views.verdict import SILENT_SCRAPES
 
+MLFLOW_INTERVAL = timedelta(seconds=15)  # MLflow is asked no more often, however often engines are scraped
+
 
 def freshness(origin: Origin, now: datetime, interval: timedelta) -> tuple[str, str]:
     """A state word and its tone: up, failing or silent."""
@@ -82,6 +84,27 @@ def forwarded(inlet: Inlet) -> list[tuple[str, str]]:
         ("Queued", f"{waiting} in {_batches(int(batches))}" if batches else waiting),
         ("Sent again", words.counted(inlet.count("forward_spans", "retried"), "span")),
         ("Dropped", words.counted(inlet.count("forward_spans", "dropped"), "span")),
+    ]
+
+
+def reading(inlet: Inlet, now: datetime, interval: timedelta) -> tuple[str, str]:
+    """How reading traces from MLflow stands: a word and its tone."""
+    if (age := now - inlet.newest) > SILENT_SCRAPES * max(interval, MLFLOW_INTERVAL):
+        return f"silent for {words.length(age)}", "bad"
+    if inlet.levels.get("mlflow_up") != 1:
+        return "MLflow does not answer", "bad"
+    return ("reading", "ok") if inlet.count("mlflow_rows") else ("no request found", "none")
+
+
+def read(inlet: Inlet) -> list[tuple[str, str]]:
+    """What was read from MLflow over the span."""
+    waiting, engines = (inlet.levels.get(f"mlflow_{n}_waiting") for n in ("traces", "engines"))
+    return [
+        ("Traces read", words.number(inlet.count("mlflow_traces"))),
+        ("Requests written", words.number(inlet.count("mlflow_rows"))),
+        ("Late or twice", words.counted(inlet.count("mlflow_rows_late"), "request")),
+        ("Not ended yet", words.counted(int(waiting or 0), "trace")),
+        ("Engine alone so far", words.counted(int(engines or 0), "request")),
     ]
 
 

@@ -9,12 +9,13 @@ from collections import Counter
 from collections.abc import Collection
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import httpx
 import pytest
 
 from collectors.fetching import FetchLimits
-from collectors.model import Batch, RequestFact
+from collectors.model import Batch
 from collectors.signals.traces import Span, request_row
 from collectors.sources.mlflow.asking import PAGE, Server
 from collectors.sources.mlflow.polling import (
@@ -29,6 +30,7 @@ from collectors.sources.mlflow.polling import (
 )
 from tests.sources import contract
 from tests.sources.contract import SICK, Case, Subject, closed_port, says, serving
+from tests.test_collecting import lived, rows, settings
 from tests.traces import MS, apart, experiment, send, trace
 
 NOW = datetime.now(UTC).replace(microsecond=123_000)
@@ -88,6 +90,16 @@ def test_where_the_traceparent_was_lost_the_request_id_joins(server: Server) -> 
     assert found.requests[0].queue_ms is not None
 
 
+def test_an_engine_that_speaks_too_late_makes_no_second_row(server: Server) -> None:
+    spans = apart(trace(ENDED))
+    send(server.url, server.experiment, spans[:3])
+    state, found = polled(server, MlflowState(), NOW)
+    check(found, [spans[:3]])
+    send(server.url, server.experiment, spans[3:])
+    for known in (state, resumed(found.requests, NOW + EVERY)):
+        check(polled(server, known, NOW + EVERY, NOW + 3 * JOIN)[1], [])
+
+
 def test_an_engine_that_nobody_speaks_for_tells_what_it_knows(server: Server) -> None:
     alone = apart(trace(ENDED))[3:]
     send(server.url, server.experiment, alone)
@@ -134,11 +146,7 @@ def test_after_a_restart_nothing_is_missing_and_nothing_twice(server: Server) ->
     _, found = polled(server, MlflowState(), NOW, NOW + EVERY)
     check(found, before)
     send(server.url, server.experiment, after)
-    check(polled(server, resumed(stored(found.requests), NOW + EVERY), NOW + EVERY)[1], [after])
-
-
-def stored(rows: Collection[RequestFact]) -> dict[str, datetime]:
-    return {row.trace_id: row.at for row in rows if row.trace_id}
+    check(polled(server, resumed(found.requests, NOW + EVERY), NOW + EVERY)[1], [after])
 
 
 def test_more_traces_than_a_page_holds(server: Server) -> None:
@@ -169,6 +177,22 @@ def test_what_senders_held_back_during_an_outage_is_found(server: Server) -> Non
     check(polled(server, state, gone + 2 * EVERY, gone + 3 * EVERY)[1], [late])
 
 
+def test_a_collector_stores_each_request_once(server: Server, store_root: Path) -> None:
+    ended = datetime.now(UTC) - 2 * SETTLE
+    requests = [trace(ended - k * MS) for k in range(3)]
+    send(server.url, server.experiment, [span for spans in requests for span in spans])
+    chosen = settings(store_root, {}, mlflow=server.url, mlflow_experiment=server.experiment)
+    lived(chosen, lambda _: len(ids_in(store_root)) == len(requests))
+    ends = time.monotonic() + 2
+    lived(chosen, lambda _: time.monotonic() > ends)
+    wanted = sorted(str(spans[0].attributes["mangaassist.request_id"]) for spans in requests)
+    assert ids_in(store_root) == wanted
+
+
+def ids_in(root: Path) -> list[str]:
+    return sorted(row["request_id"] for row in rows(root, "SELECT request_id FROM {requests}"))
+
+
 # ---------------------------------------------------------------------------------------- sick ones
 LIMITS = FetchLimits(timedelta(seconds=0.8), 100_000)
 SUBJECT = Subject(
@@ -193,6 +217,7 @@ def test_whatever_mlflow_answers_is_one_problem(case: Case) -> None:
         took_s = time.monotonic() - began
     assert took_s < SUBJECT.within_s
     assert batch.requests == ()
+    assert {f.metric: f.value for f in batch.metrics}["mlflow_up"] == 0
     assert [(p.subject, case.words in p.what, bool(p.remedy)) for p in batch.problems] == [
         (urls[SICK].split("/")[2], True, True)
     ], batch.problems

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 import httpx
 
 from collectors.fetching import Unanswered, host
-from collectors.model import Batch, Problem, RequestFact
+from collectors.model import Batch, Kind, MetricFact, Problem, RequestFact
 from collectors.signals.traces import Span, is_engine, request_id, request_row, roots
 from collectors.sources.mlflow.asking import Listed, Server, search, so_far, whole
 
@@ -59,21 +59,26 @@ class MlflowState:
 
     Traces that began before `asked` were looked at, but for the overlap; `resume` is where to go on at once
     when they were too many, `hold` an instant to look back to until another. `done` are traces with their
-    beginning. `lonely` goes by request id.
+    beginning, `told` requests that have their row, with its instant. `lonely` goes by request id.
     """
 
     asked: datetime | None = None
     resume: datetime | None = None
     hold: tuple[datetime, datetime] | None = None
     done: Mapping[str, datetime] = field(default_factory=dict)
+    told: Mapping[str, datetime] = field(default_factory=dict)
     waiting: Mapping[str, Waiting] = field(default_factory=dict)
     lonely: Mapping[str, Lonely] = field(default_factory=dict)
 
 
-def resumed(known: Mapping[str, datetime], now: datetime) -> MlflowState:
-    """Where a collector goes on whose store holds rows of these traces, each with its end."""
-    newest = max(known.values(), default=now - FIRST_LOOK)
-    return MlflowState(asked=max(newest, now - CATCH_UP), done=known)
+def resumed(rows: Collection[RequestFact], now: datetime) -> MlflowState:
+    """Where a collector goes on whose store holds these rows of the last day."""
+    newest = max((row.at for row in rows), default=now - FIRST_LOOK)
+    return MlflowState(
+        asked=max(newest, now - CATCH_UP),
+        done={row.trace_id: row.at for row in rows if row.trace_id},
+        told={row.request_id: row.at for row in rows},
+    )
 
 
 async def poll(
@@ -90,12 +95,43 @@ async def poll(
         found = await _fetched(server, client, ripe[:MAX_TRACES], given_up)
     except Unanswered as error:
         problem = Problem(now, SOURCE, host(server.url), error.what, error.remedy)
-        return replace(state, hold=(since, now + REOPEN)), Batch(problems=(problem,))
-    rows, lonely = joined(found, state.lonely, now)
-    hold = state.hold if state.hold and state.hold[1] > now else None
-    done = _kept({**state.done, **{trace: waiting[trace].start for trace in found}}, since)
-    waiting = {trace: w for trace, w in waiting.items() if trace not in found}
-    return MlflowState(now, resume, hold, done, waiting, lonely), Batch(requests=tuple(rows))
+        return replace(state, hold=(since, now + REOPEN)), _told(state, server, now) + Batch(
+            problems=(problem,)
+        )
+    made, lonely = joined(found, state.lonely, now)
+    rows = {row.request_id: row for row in made if row.request_id not in state.told}
+    done = {trace: waiting[trace].start for trace in found}
+    after = MlflowState(
+        asked=now,
+        resume=resume,
+        hold=state.hold if state.hold and state.hold[1] > now else None,
+        done=_kept({**state.done, **done}, since),
+        told=_kept({**state.told, **{row.request_id: row.at for row in rows.values()}}, since),
+        waiting={trace: w for trace, w in waiting.items() if trace not in found},
+        lonely=lonely,
+    )
+    counts = {
+        "mlflow_rows": len(rows),
+        "mlflow_traces": len(found),
+        "mlflow_rows_late": len(made) - len(rows),
+    }
+    return after, _told(after, server, now, counts) + Batch(requests=tuple(rows.values()))
+
+
+def _told(
+    state: MlflowState, server: Server, now: datetime, counts: Mapping[str, int] | None = None
+) -> Batch:
+    """How the poll went, as facts; without counts it failed."""
+    levels = {
+        "mlflow_up": float(counts is not None),
+        "mlflow_traces_waiting": float(len(state.waiting)),
+        "mlflow_engines_waiting": float(len(state.lonely)),
+    }
+    place = (now, SOURCE, host(server.url))
+    return Batch(
+        tuple(MetricFact(*place, name, Kind.GAUGE, value) for name, value in levels.items())
+        + tuple(MetricFact(*place, name, Kind.COUNTER, float(n)) for name, n in (counts or {}).items())
+    )
 
 
 def joined(
