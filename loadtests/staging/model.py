@@ -1,6 +1,6 @@
-"""Generates the staging model: a tiny Llama, its tokenizer and three LoRA adapters, the same on every machine.
+"""Generates the staging model: a tiny Llama, its tokenizer and three LoRA adapters, always the same.
 
-Runs with the engine's own Python, which has torch, transformers and peft; nothing of the project imports it:
+Runs with the engine's own Python, which has torch, transformers and peft; nothing imports it:
 
     .venv-vllm/bin/python loadtests/staging/model.py --out DIR
 
@@ -100,7 +100,11 @@ def _config(tokenizer: PreTrainedTokenizerFast) -> LlamaConfig:
 
 def _adapter(base: LlamaForCausalLM) -> Any:
     config = LoraConfig(
-        r=8, lora_alpha=16, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM", init_lora_weights=False
+        r=8,
+        lora_alpha=16,
+        target_modules=["q_proj", "v_proj"],
+        task_type="CAUSAL_LM",
+        init_lora_weights=False,
     )
     return get_peft_model(base, config)
 

@@ -77,6 +77,9 @@ class Part:
     ready: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
     after: tuple[str, ...] = ()  # parts that have to be ready before it is started
+    outlives: tuple[
+        str, ...
+    ] = ()  # parts that have to be gone before it is stopped: they still tell it things
     patience_s: float = 60.0
 
 
@@ -109,7 +112,9 @@ def engine(place: Place) -> Part:
         *("--lora-modules", *modules),
         *("--otlp-traces-endpoint", f"{place.url('collector')}/v1/traces"),
     )
-    return Part("engine", command, place.ports["engine"], "/health", ENGINE_ENVIRONMENT, patience_s=300.0)
+    return Part(
+        "engine", command, place.ports["engine"], "/health", ENGINE_ENVIRONMENT, (), ("gateway",), 300.0
+    )
 
 
 ENGINE_FLAGS = (
@@ -146,7 +151,8 @@ def collector(place: Place) -> Part:
     )
     # a scrape a second: a drill's windows last seconds
     environment = {"MANGAOPS_SCRAPE_INTERVAL": "1s"} if place.clock_scale > 1 else {}
-    return Part("collector", command, place.ports["collector"], environment=environment)
+    outlives = ("gateway", "engine")
+    return Part("collector", command, place.ports["collector"], "", environment, outlives=outlives)
 
 
 def console_part(place: Place) -> Part:
@@ -168,7 +174,7 @@ def mlflow(place: Place) -> Part:
     )
     # each worker of its job runner takes 230 MB, and nothing here runs a job
     environment = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    return Part("mlflow", command, place.ports["mlflow"], "/health", environment, patience_s=180.0)
+    return Part("mlflow", command, place.ports["mlflow"], "/health", environment, (), ("collector",), 180.0)
 
 
 def aws(place: Place) -> Part:

@@ -72,20 +72,25 @@ class Stack:
         self.running[part.name] = Running(part, process, log, time.monotonic())
         return self.running[part.name]
 
-    def stop(self, *names: str) -> None:
-        """Stop these parts, or all: the last started first. What does not end in time is killed."""
-        chosen = [self.running[n] for n in (names or reversed(list(self.running))) if n in self.running]
-        for running in chosen:
-            running.send(signal.SIGCONT)  # one that was stopped for a drill could not end otherwise
-            running.send(signal.SIGTERM)
-        deadline = time.monotonic() + STOP_S
-        for running in chosen:
-            try:
-                running.process.wait(max(0.1, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                running.send(signal.SIGKILL)
-                running.process.wait()
-            self.running.pop(running.part.name, None)
+    def stop(self) -> None:
+        """Stop all, those first that still have something to tell the others. What does not end is killed."""
+        while self.running:
+            free = [r for r in self.running.values() if not self.running.keys() & set(r.part.outlives)]
+            wave = free or list(self.running.values())  # a circle is nobody's order
+            for running in wave:
+                running.send(signal.SIGCONT)  # one that was stopped for a drill could not end otherwise
+                running.send(signal.SIGTERM)
+            deadline = time.monotonic() + STOP_S
+            for running in wave:
+                self._end(running, deadline)
+
+    def _end(self, running: Running, deadline: float) -> None:
+        try:
+            running.process.wait(max(0.1, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            running.send(signal.SIGKILL)
+            running.process.wait()
+        del self.running[running.part.name]
 
     def dead(self) -> list[Running]:
         """Parts that ended by themselves."""

@@ -88,6 +88,10 @@ def build(manner: Manner, *, obeys: bool = True) -> FastAPI:
         seen.requests = [*seen.requests[1 - KEPT_REQUESTS :], {"body": asked, "headers": headers}]
         return await _answer(asked, _ordered(manner, asked) if obeys else manner, seen)
 
+    @app.post("/v1/traces")
+    async def traces() -> Response:
+        return Response(media_type="application/x-protobuf")  # spans of a measurement are sent, and forgotten
+
     @app.get("/health")
     async def health() -> Response:
         return Response()
@@ -183,7 +187,7 @@ def _chunk(head: Mapping[str, Any], delta: Mapping[str, str], finish: str | None
 
 
 def _event(found: Mapping[str, Any]) -> bytes:
-    return b"data: " + json.dumps(found, ensure_ascii=False).encode() + b"\n\n"
+    return b"data: " + json.dumps(found, ensure_ascii=False, separators=(",", ":")).encode() + b"\n\n"
 
 
 def _failed(status: int, message: str) -> Response:

@@ -91,6 +91,25 @@ def test_a_stack_stops_what_a_drill_left_standing_still(tmp_path: Path) -> None:
     assert running.code is not None
 
 
+def test_a_part_outlives_those_that_still_tell_it_things(tmp_path: Path) -> None:
+    ends = tmp_path / "ends"
+    script = (
+        "import signal, sys, time\n"
+        "def end(*_):\n    time.sleep(float(sys.argv[2])); open(sys.argv[3], 'a').write(sys.argv[1]); sys.exit()\n"
+        "signal.signal(signal.SIGTERM, end)\nprint('up', flush=True)\ntime.sleep(60)"
+    )
+    stack = Stack(tmp_path)
+    for name, seconds, outlives in (("c", "0", ("a", "b")), ("a", "0.6", ()), ("b", "0.1", ("a",))):
+        command = (sys.executable, "-c", script, name, seconds, str(ends))
+        running = stack.start(Part(name, command, 1, outlives=outlives))
+        until = time.monotonic() + 10
+        while "up" not in running.log.read_text() and time.monotonic() < until:
+            time.sleep(0.05)
+    stack.stop()
+    assert ends.read_text() == "abc"
+    assert not stack.running
+
+
 def test_a_killed_engine_comes_back(tmp_path: Path) -> None:
     engine = server("engine")
     with started([engine], tmp_path, lambda _: None) as stack:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import socket
 from types import FrameType
 
 import uvicorn
@@ -20,6 +22,12 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._service = service
         self._drains_since_s: float | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and take what was loaded out of the collector's sight: each full look at it took 50 ms."""
+        await super().startup(sockets)
+        gc.collect()
+        gc.freeze()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to drain; the second time, end."""

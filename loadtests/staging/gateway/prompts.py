@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 
@@ -63,6 +64,7 @@ def load(folder: Path, version: str) -> Prompt:
     return Prompt(version, f"{found.system.rstrip()}\n\n{found.policy.rstrip()}\n")
 
 
+@lru_cache(64)  # a prefix that is as stable as it should be is hashed once
 def fingerprint(prefix: str) -> str:
     """16 hex digits that change with any byte of the prefix."""
     return sha256(prefix.encode()).hexdigest()[:16]

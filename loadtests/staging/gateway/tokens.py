@@ -60,10 +60,12 @@ class Estimated:
 
     estimated = True
 
+    def __init__(self) -> None:
+        self._remembered = lru_cache(REMEMBERED)(self._count)
+
     def count(self, text: str) -> int:
         """Tokens of the text, rounded up."""
-        plain = len(text.encode("ascii", "ignore"))
-        return -(-plain // ASCII_PER_TOKEN) + len(text) - plain
+        return self._remembered(text) if len(text) <= LONGEST_REMEMBERED else self._count(text)
 
     def head(self, text: str, tokens: int) -> str:
         """Cut where the estimate is spent."""
@@ -76,6 +78,10 @@ class Estimated:
             if quarters < 0:
                 return near[:end]
         return near
+
+    def _count(self, text: str) -> int:
+        plain = len(text.encode("ascii", "ignore"))
+        return -(-plain // ASCII_PER_TOKEN) + len(text) - plain
 
 
 def counter(file: Path | None) -> Counter:
