@@ -95,7 +95,8 @@ def test_a_part_outlives_those_that_still_tell_it_things(tmp_path: Path) -> None
     ends = tmp_path / "ends"
     script = (
         "import signal, sys, time\n"
-        "def end(*_):\n    time.sleep(float(sys.argv[2])); open(sys.argv[3], 'a').write(sys.argv[1]); sys.exit()\n"
+        "def end(*_):\n    time.sleep(float(sys.argv[2]))\n"
+        "    open(sys.argv[3], 'a').write(sys.argv[1])\n    sys.exit()\n"
         "signal.signal(signal.SIGTERM, end)\nprint('up', flush=True)\ntime.sleep(60)"
     )
     stack = Stack(tmp_path)
