@@ -12,9 +12,8 @@ from fastapi import FastAPI
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import Message
 
 from loadtests.staging.gateway.admission import Gate
 from loadtests.staging.gateway.attempts import Attempts, Job
@@ -60,8 +59,8 @@ def build(live: Live, addresses: Addresses, clock: Clock, journal: Journal) -> t
         service.comparisons.close()
         await asyncio.to_thread(service.tracing.close)
 
-    # A plain route: FastAPI's own would look for dependencies and models that it does not have.
-    chat = Route("/v1/chat/completions", service.chat, methods=["POST"])
+    # The service is an application of its own: FastAPI's wrapping of functions would only cost time.
+    chat = Route("/v1/chat/completions", service, methods=["POST"])
     app = FastAPI(lifespan=lifespan, openapi_url=None, routes=[chat])
     _routes(app, service)
     return app, service
@@ -128,26 +127,9 @@ async def _watch(service: Service) -> None:
 
 async def _warm_up(service: Service, engine: Backend) -> None:
     began_s = service.clock.steady_s()
-    await _first_stream()
     adapters = await warm_up(service.readiness, service.live, engine)
     took_s = round(service.clock.steady_s() - began_s, 3)
     service.journal.tell(service.clock.now(), "ready", {"adapters": adapters, "warm_up_s": took_s})
-
-
-async def _first_stream() -> None:
-    """Stream nothing to nobody: what Starlette loads for it (0.1 s) is not the first client's."""
-
-    async def nothing() -> AsyncIterator[bytes]:
-        return
-        yield b""
-
-    async def receive() -> Message:
-        return {"type": "http.disconnect"}
-
-    async def send(_: Message) -> None:
-        return
-
-    await StreamingResponse(nothing())({"type": "http"}, receive, send)
 
 
 def _routes(app: FastAPI, service: Service) -> None:

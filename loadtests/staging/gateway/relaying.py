@@ -2,47 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
-from contextlib import suppress
-from typing import Any, TypeVar
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from typing import Any
 
-from starlette.requests import Request
-from starlette.responses import StreamingResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import Send
 
 from loadtests.staging.gateway import sse
 from loadtests.staging.gateway.account import Account
 from loadtests.staging.gateway.attempts import Opened, failure_of
 from loadtests.staging.gateway.backends import BackendError, broken
-from loadtests.staging.gateway.refusals import CLIENT_CLOSED, Refusal
+from loadtests.staging.gateway.refusals import Refusal
 from loadtests.staging.gateway.timing import Clock
-
-Answer = TypeVar("Answer")
-
-
-class Relay(StreamingResponse):
-    """A streamed answer that is always ended, even if its client is gone before it began."""
-
-    def __init__(
-        self,
-        content: AsyncGenerator[bytes, None],
-        headers: Mapping[str, str],
-        ended: Callable[[], Awaitable[None]],
-        limit_s: float,
-    ) -> None:
-        super().__init__(content, headers=headers, media_type="text/event-stream")
-        self._content, self._ended, self._limit_s = content, ended, limit_s
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it. A client that reads slower than the limit is left."""
-        try:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._limit_s):
-                    await super().__call__(scope, receive, send)
-        finally:
-            await self._content.aclose()
-            await self._ended()
 
 
 class Reading:
@@ -111,33 +82,17 @@ class Reading:
             self._account.ttft_ms = self._account.anchor.since_ms(self._clock.steady_ns())
 
 
-async def until_gone(request: Request, work: Coroutine[Any, Any, Answer]) -> Answer:
-    """The work's result, unless the client hangs up first: then it is cancelled. Raises Refusal 499."""
-    task = asyncio.ensure_future(work)
-    watcher = asyncio.ensure_future(_gone(request))
-    try:
-        await asyncio.wait((task, watcher), return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            task.cancel()
-            await asyncio.wait((task,))
-        if task.cancelled():
-            raise closed()
-        return task.result()  # with a client that is gone, whoever sends it will notice
-    finally:
-        watcher.cancel()
-        task.cancel()
+async def relay(content: AsyncGenerator[bytes, None], headers: Mapping[str, str], send: Send) -> None:
+    """Send a stream as it comes."""
+    raw = [(name.encode(), value.encode()) for name, value in {**headers, **_STREAM_HEADERS}.items()]
+    await send({"type": "http.response.start", "status": 200, "headers": raw})
+    async with aclosing(content):
+        async for piece in content:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-def closed() -> Refusal:
-    """The client hung up."""
-    return Refusal(
-        CLIENT_CLOSED, "client_closed", "the client hung up before the answer ended", kind="client_closed"
-    )
-
-
-async def _gone(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
+_STREAM_HEADERS = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
 
 
 def _as_broken(failure: BackendError) -> Refusal:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from uuid import uuid4
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from loadtests.staging.gateway import account as accounts
 from loadtests.staging.gateway import asking, routing
@@ -21,11 +23,12 @@ from loadtests.staging.gateway.attempts import Attempts, Job, Opened
 from loadtests.staging.gateway.backends import Backend
 from loadtests.staging.gateway.config import Fallback
 from loadtests.staging.gateway.journal import Comparisons, Journal, compared
+from loadtests.staging.gateway.leaving import Presence, closed
 from loadtests.staging.gateway.live import Live, Setup
 from loadtests.staging.gateway.metrics import Metrics
 from loadtests.staging.gateway.readiness import Readiness
 from loadtests.staging.gateway.refusals import Refusal, busy
-from loadtests.staging.gateway.relaying import Reading, Relay, closed, until_gone
+from loadtests.staging.gateway.relaying import Reading, relay
 from loadtests.staging.gateway.routing import Target
 from loadtests.staging.gateway.shadowing import Shadows
 from loadtests.staging.gateway.timing import Clock
@@ -52,35 +55,39 @@ class Service:
     clock: Clock
     open_requests: int = field(default=0)
 
-    async def chat(self, request: Request) -> Response:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one; whatever happens, there is one root span, one line in the log, one count."""
+        request = Request(scope, receive)
         anchor = self.clock.anchored()
         root = self.tracing.root(anchor, request.headers.get("traceparent"))
         account = Account(f"req-{uuid4().hex[:16]}", anchor, trace_id(root))
         self.open_requests += 1
         try:
-            return await self._answered(request, account, root)
+            response = await self._answered(request, send, account, root)
         except Refusal as refusal:
-            return self._refused(account, root, refusal)
+            response = self._refused(account, root, refusal)
         except ClientDisconnect:
-            return self._refused(account, root, closed())
+            response = self._refused(account, root, closed())
         except Exception:
             _logger.exception("request %s", account.request_id)
-            return self._refused(
-                account, root, Refusal(500, "internal_error", "the gateway failed; see its log")
-            )
+            failed = Refusal(500, "internal_error", "the gateway failed; see its log")
+            response = self._refused(account, root, failed)
         except BaseException:  # the process ends
             self._refused(account, root, Refusal(503, "not_ready", "the gateway stopped"))
             raise
+        if response is not None:
+            await response(scope, receive, send)
 
-    async def _answered(self, request: Request, account: Account, root: Timed) -> Response:
+    async def _answered(self, request: Request, send: Send, account: Account, root: Timed) -> Response | None:
+        """A whole answer; None where it was streamed."""
         setup = self.live.setup
         body = await _body(request, setup.config.limits.body_bytes)
         chat = asking.read(body, setup.config.limits.messages)
         _identify(account, chat)
         self.readiness.require()
         target = self._target(setup, chat, account)
-        return await until_gone(request, self._asked(Job(setup, chat, target, account, root)))
+        async with Presence(request.receive):
+            return await self._asked(Job(setup, chat, target, account, root), send)
 
     def _target(self, setup: Setup, chat: Chat, account: Account) -> Target:
         config = setup.config
@@ -92,7 +99,7 @@ class Service:
         account.capture_text = config.capture_text
         return target
 
-    async def _asked(self, job: Job) -> Response:
+    async def _asked(self, job: Job, send: Send) -> Response | None:
         client = self.tracing.child(job.root, "generation_client", self.clock.steady_ns())
         try:
             await self._admitted(job)
@@ -105,7 +112,10 @@ class Service:
         except BaseException:
             self.gate.leave()
             raise
-        return self._streamed(job, opened) if job.chat.stream else self._whole(job, opened)
+        if not job.chat.stream:
+            return self._whole(job, opened)
+        await self._streamed(job, opened, send)
+        return None
 
     async def _admitted(self, job: Job) -> None:
         began_ns = self.clock.steady_ns()
@@ -126,27 +136,30 @@ class Service:
         content = json.dumps(opened.whole, ensure_ascii=False).encode()
         return Response(content, headers=_headers(account, job.root), media_type="application/json")
 
-    def _streamed(self, job: Job, opened: Opened) -> Response:
-        keep = job.setup.config.capture_text or job.setup.config.shadow is not None
-        reading = Reading(job.account, self.clock, include_usage=job.chat.include_usage, keep=keep)
-
-        async def ended() -> None:
-            if job.account.ended:
-                return
+    async def _streamed(self, job: Job, opened: Opened, send: Send) -> None:
+        """Relay it to its end, or to where the client hangs up; a client too slow for the limit is left."""
+        config, account = job.setup.config, job.account
+        keep = config.capture_text or config.shadow is not None
+        reading = Reading(account, self.clock, include_usage=job.chat.include_usage, keep=keep)
+        try:
+            async with asyncio.timeout(config.limits.answer.total_seconds()):
+                await relay(reading.relayed(opened), _headers(account, job.root), send)
+        except TimeoutError:
+            account.failed(closed())
+        finally:
             if not reading.complete:
-                job.account.failed(closed())
+                account.failed(closed())
             try:
-                await opened.close(job.account, self.clock)
+                await opened.close(account, self.clock)
             finally:
                 self.gate.leave()
-                self._end(job.account, job.root)
+                self._end(account, job.root)
                 self._compare(job)
 
-        headers = _headers(job.account, job.root)
-        limit_s = job.setup.config.limits.answer.total_seconds()
-        return Relay(reading.relayed(opened), headers, ended, limit_s)
-
-    def _refused(self, account: Account, root: Timed, refusal: Refusal) -> Response:
+    def _refused(self, account: Account, root: Timed, refusal: Refusal) -> Response | None:
+        """The refusal as an answer; None where one has begun."""
+        if account.ended:
+            return None
         account.failed(refusal)
         self._end(account, root)
         headers = _headers(account, root) | refusal.headers()
