@@ -8,14 +8,16 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import client, collector, requests, scrape, screens
+from tests.bench import client, collector, gateway, requests, scrape, screens
 from tests.bench.report import Figure, show
+
+NAMES = ("scrape", "requests", "collector", "screens", "client", "gateway")
 
 
 def main() -> None:
     """Run the chosen parts, all by default."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", nargs="*", choices=("scrape", "requests", "collector", "screens", "client"))
+    parser.add_argument("--only", nargs="*", choices=NAMES)
     parser.add_argument("--seconds", type=int, default=40, help="how long the collector is watched")
     chosen = parser.parse_args()
     print(f"{platform.machine()}, Python {platform.python_version()}; smaller is better")
@@ -35,6 +37,10 @@ def main() -> None:
             "client": (
                 f"Load generator, {client.SESSIONS_PER_S} sessions a second",
                 lambda: client.figures(root / "client"),
+            ),
+            "gateway": (
+                f"Gateway, {gateway.REQUESTS_PER_S} requests a second",
+                lambda: gateway.figures(root / "gateway"),
             ),
         }
         for name, (title, measure) in parts.items():
