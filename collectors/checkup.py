@@ -114,8 +114,9 @@ async def check_receiver(settings: Settings) -> list[Finding]:
     if settings.otlp_port is None:
         return []
     url = address(settings.otlp_host, settings.otlp_port)
-    token = settings.otlp_token.get_secret_value() if settings.otlp_token else ""
-    headers = {b"Content-Type": PROTOBUF.encode(), b"Authorization": f"Bearer {token}".encode()}
+    headers = {b"Content-Type": PROTOBUF.encode()}
+    if settings.otlp_token:
+        headers[b"Authorization"] = f"Bearer {settings.otlp_token.get_secret_value()}".encode()
     try:
         async with httpx.AsyncClient(timeout=settings.scrape_timeout.total_seconds()) as client:
             response = await client.post(f"{url}{PATH}", content=b"", headers=headers)

@@ -11,12 +11,16 @@ from pathlib import Path
 import httpx
 import pytest
 
+from collectors.checkup import Finding, check_receiver
 from collectors.collecting import build_loop
 from collectors.daemon import collect
 from collectors.judging import Book
 from collectors.settings import Settings
 from collectors.signals.traces import Span
 from collectors.sources.otlp.decoding import PROTOBUF
+from collectors.sources.otlp.listening import listen
+from collectors.sources.otlp.receiving import receiving
+from collectors.sources.otlp.written import Written
 from collectors.store.duckdb import DuckReader
 from tests.servers import free_port
 from tests.sources.spans import T, export, later, trace
@@ -81,6 +85,22 @@ def test_what_is_sent_again_after_a_restart_has_its_row_already(store_root: Path
     lived(store_root, free_port(), [one])
     lived(store_root, free_port(), [[*one, *other]])
     check(store_root, Counter(["req-1", "req-2"]))
+
+
+@pytest.mark.parametrize(
+    ("token", "shown", "state"), [(None, None, "ok"), ("right", "right", "ok"), ("right", "wrong", "fault")]
+)
+def test_the_doctor_asks_it(token: str | None, shown: str | None, state: str) -> None:
+    async def live() -> list[Finding]:
+        with listen("127.0.0.1", 0) as listener:
+            async with receiving(listener, now, Written(), token=token):
+                port = listener.getsockname()[1]
+                asked = Settings.model_validate({"otlp_port": port, "otlp_token": shown})
+                return await check_receiver(asked)
+
+    [found] = asyncio.run(live())
+    assert found.state == state
+    assert ("MANGAOPS_OTLP_TOKEN" in found.remedy) == (state == "fault")
 
 
 def test_the_port_is_free_again_afterwards(store_root: Path) -> None:

@@ -74,15 +74,17 @@ def _origin(o: Origin, frame: Frame, interval: timedelta) -> markup.Html:
 
 
 def _inlet(inlet: Inlet, frame: Frame, interval: timedelta) -> markup.Html:
-    word, tone = sources.receiving(inlet, frame.now, interval)
-    told = [("Last told", clock(inlet.newest, frame)), *sources.received(inlet)]
-    body = markup.facts(told)
-    if sent := sources.forwarding(inlet, frame.now, interval):
-        heading = markup.tag("h3", "On to MLflow ", markup.chip(*sent))
-        body = markup.join(body, heading, markup.facts(sources.forwarded(inlet)))
-    title = markup.join("Traces in · ", inlet.replica, " ", markup.chip(word, tone))
     src = markup.source("otlp", f"last {words.length(frame.span)}")
-    return markup.card(title, body, src)
+    title = markup.join(
+        "Traces in · ", inlet.replica, " ", markup.chip(*sources.receiving(inlet, frame.now, interval))
+    )
+    told = [("Last told", clock(inlet.newest, frame, both=False)), *sources.received(inlet)]
+    card = markup.card(title, markup.facts(told), src)
+    sent = sources.forwarding(inlet, frame.now, interval)
+    if sent is None:
+        return card
+    title = markup.join("On to MLflow · from ", inlet.replica, " ", markup.chip(*sent))
+    return markup.join(card, markup.card(title, markup.facts(sources.forwarded(inlet)), src))
 
 
 def _reader(inlet: Inlet, frame: Frame, interval: timedelta) -> markup.Html:

@@ -82,7 +82,7 @@ def forwarded(inlet: Inlet) -> list[tuple[str, str]]:
     return [
         ("Sent", words.counted(inlet.count("forward_spans", "sent"), "span")),
         ("Queued", f"{waiting} in {_batches(int(batches))}" if batches else waiting),
-        ("Sent again", words.counted(inlet.count("forward_spans", "retried"), "span")),
+        ("Tried again", words.counted(inlet.count("forward_retries"), "time")),
         ("Dropped", words.counted(inlet.count("forward_spans", "dropped"), "span")),
     ]
 

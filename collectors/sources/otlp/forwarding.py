@@ -68,6 +68,7 @@ class Forwarder:
         self._news, self._idle = asyncio.Event(), asyncio.Event()
         self.bytes = 0
         self.counts: Counter[str] = Counter()
+        self.retries = 0
         self.fault: Fault | None = None
         self.reached: bool | None = None  # None: not tried yet
         self.refusal: Fault | None = None  # why a batch was given up since this was last taken
@@ -153,7 +154,7 @@ class Forwarder:
                     self.refusal = fault
                     return "dropped"
                 wait_s = max(wait_s, _retry_after_s(response.headers))
-            self.counts["retried"] += export.spans
+            self.retries += 1
             await asyncio.sleep(wait_s)
         return "dropped"  # never reached: counting does not end
 

@@ -109,7 +109,10 @@ class _Parts:
         """Everything counted so far, by metric."""
         spans = self.intake.spans + self.assembler.counts
         found = {"otlp_answers": self.intake.answers, "otlp_spans": spans}
-        return found | ({"forward_spans": self.forwarder.counts} if self.forwarder else {})
+        if self.forwarder:
+            found["forward_spans"] = self.forwarder.counts
+            found["forward_retries"] = Counter({"": self.forwarder.retries})
+        return found
 
     def levels(self) -> dict[str, float]:
         """How things stand, by metric."""
