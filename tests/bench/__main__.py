@@ -8,10 +8,10 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import client, collector, gateway, requests, scrape, screens
+from tests.bench import client, collector, gateway, otlp, requests, scrape, screens
 from tests.bench.report import Figure, show
 
-NAMES = ("scrape", "requests", "collector", "screens", "client", "gateway")
+NAMES = ("scrape", "requests", "collector", "screens", "client", "gateway", "otlp")
 
 
 def main() -> None:
@@ -42,6 +42,7 @@ def main() -> None:
                 f"Gateway, {gateway.REQUESTS_PER_S} requests a second",
                 lambda: gateway.figures(root / "gateway"),
             ),
+            "otlp": ("Traces of four spans, received on one core", lambda: otlp.figures(root / "otlp")),
         }
         for name, (title, measure) in parts.items():
             if not chosen.only or name in chosen.only:
