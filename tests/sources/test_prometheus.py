@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import httpx
@@ -27,6 +28,7 @@ from tests.recordings import metrics_text
 from tests.servers import Exposing, free_port, prometheus
 from tests.sources import contract
 from tests.sources.contract import SICK, Case, Subject, serving
+from tests.test_collecting import lived, settings
 
 INTERVAL_S = 0.5
 STEP_S = 1.2  # each text stands for at least two scrapes, of Prometheus's and of ours
@@ -219,6 +221,23 @@ def test_a_prometheus_that_scrapes_no_engine_says_so(tmp_path: Path) -> None:
     assert [("no vLLM engine" in p.what, "scrape_configs" in p.remedy) for p in found.problems] == [
         (True, True)
     ]
+
+
+def test_a_collector_stores_them_and_goes_on_where_it_stopped(seen: Seen, store_root: Path) -> None:
+    one, two = seen.names
+    chosen = settings(store_root, {"two": f"http://{two}"}, prometheus=seen.server.url)
+    lived(chosen, lambda _: len(scrapes_of(store_root, one)) >= 4)
+    first = len(scrapes_of(store_root, one))
+    lived(chosen, lambda _: len(scrapes_of(store_root, one)) >= first + 4)
+    told = scrapes_of(store_root, one)
+    assert len(set(told)) == len(told)
+    spans = [later - earlier for earlier, later in pairwise(sorted(told))]
+    assert max(spans) < timedelta(seconds=4 * INTERVAL_S)
+    assert {f.source for f in held(store_root) if (f.metric, f.replica) == ("up", two)} == {"engine"}
+
+
+def scrapes_of(root: Path, replica: str) -> list[datetime]:
+    return [f.at for f in held(root) if (f.metric, f.replica) == ("up", replica)]
 
 
 # ---------------------------------------------------------------------------------------- back-fill
