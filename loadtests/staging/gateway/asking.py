@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from starlette.requests import Request
 
 from loadtests.staging.gateway.refusals import Refusal, invalid
 
@@ -41,10 +42,28 @@ class Chat:
     include_usage: bool
 
 
-def read(body: bytes, messages: int) -> Chat:
+async def body(request: Request, limit: int) -> bytes:
+    """The whole body, read no further than its bound. Raises Refusal 413."""
+    declared = request.headers.get("content-length", "")
+    pieces, size = [], int(declared) if declared.isascii() and declared.isdigit() else 0
+    if size <= limit:
+        size = 0
+        async for piece in request.stream():
+            pieces.append(piece)
+            size += len(piece)
+            if size > limit:
+                break
+    if size > limit:
+        raise Refusal(
+            413, "body_too_large", f"the body is longer than {limit} bytes; send fewer or shorter turns"
+        )
+    return b"".join(pieces)
+
+
+def read(raw: bytes, messages: int) -> Chat:
     """The body as a chat of at most so many messages. Raises Refusal."""
     try:
-        asked = _Body.model_validate_json(body)
+        asked = _Body.model_validate_json(raw)
     except ValidationError as error:
         raise _refusal(error) from error
     if len(asked.messages) > messages:

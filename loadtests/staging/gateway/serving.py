@@ -81,7 +81,7 @@ class Service:
     async def _answered(self, request: Request, send: Send, account: Account, root: Timed) -> Response | None:
         """A whole answer; None where it was streamed."""
         setup = self.live.setup
-        body = await _body(request, setup.config.limits.body_bytes)
+        body = await asking.body(request, setup.config.limits.body_bytes)
         chat = asking.read(body, setup.config.limits.messages)
         _identify(account, chat)
         self.readiness.require()
@@ -183,24 +183,6 @@ class Service:
         target = routing.shadow(config, job.target, account.request_id)
         if target is not None and account.error_kind is None:
             self.shadows.ask(job, target)
-
-
-async def _body(request: Request, limit: int) -> bytes:
-    """The whole body, read no further than its bound. Raises Refusal 413."""
-    declared = request.headers.get("content-length", "")
-    pieces, size = [], int(declared) if declared.isascii() and declared.isdigit() else 0
-    if size <= limit:
-        size = 0
-        async for piece in request.stream():
-            pieces.append(piece)
-            size += len(piece)
-            if size > limit:
-                break
-    if size > limit:
-        raise Refusal(
-            413, "body_too_large", f"the body is longer than {limit} bytes; send fewer or shorter turns"
-        )
-    return b"".join(pieces)
 
 
 def _identify(account: Account, chat: Chat) -> None:
