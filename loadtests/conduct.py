@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,6 +27,7 @@ from loadtests.staging.stack import Stack, started
 QUIET_S = 90.0  # alerts of the start-up have to be over before the first phase
 SETTLE_S = 8.0  # spans are exported, joined and stored within it
 LOOK_S = 0.25
+BROKEN_PARTS = {"engine_kill": "engine", "mlflow_blocked": "mlflow"}  # what a fault kills on purpose
 
 
 class DrillError(Exception):
@@ -102,7 +103,8 @@ def _phases(
     try:
         began = driver.start()
         for step in steps(drill):
-            _wait_until(began + timedelta(seconds=step.at_s), driver, bench.stack)
+            _wait_until(began + timedelta(seconds=step.at_s), driver)
+            _refuse_lost_parts(bench.stack, {BROKEN_PARTS[f.kind] for f in broken if f.kind in BROKEN_PARTS})
             _take(step, bench, broken)
             at = datetime.now(UTC)
             marks.append((at, step))
@@ -145,14 +147,13 @@ def _happened(marks: Sequence[tuple[datetime, Step]]) -> list[Happened]:
     return [Happened(p, at, end, broken.get(p.name)) for (at, p), end in zip(begins, ends, strict=True)]
 
 
-def _wait_until(at: datetime, driver: Driver, stack: Stack) -> None:
+def _wait_until(at: datetime, driver: Driver) -> None:
     while (left := (at - datetime.now(UTC)).total_seconds()) > 0:
         driver.refuse_if_dead()
         time.sleep(min(left, LOOK_S))
-    _refuse_lost_parts(stack, but={"engine", "mlflow"})  # faults kill these
 
 
-def _refuse_lost_parts(stack: Stack, but: frozenset[str] | set[str] = frozenset()) -> None:
+def _refuse_lost_parts(stack: Stack, but: Collection[str] = ()) -> None:
     for lost in stack.dead():
         if lost.part.name not in but:
             raise DrillError(f"{lost.part.name} ended with code {lost.code} during the drill; see {lost.log}")

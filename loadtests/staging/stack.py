@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
+from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from loadtests.staging.parts import HOST, Part
@@ -152,7 +153,7 @@ def _bring_up(
     names, ready = {p.name for p in parts}, set[str]()
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     began = time.monotonic()
-    with Progress(*columns, transient=True) as progress:
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         tasks = {p.name: progress.add_task(f"{p.name}: waiting", start=False) for p in parts}
         while len(ready) < len(parts) and not cancelled():
             for part in parts:
