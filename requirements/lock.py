@@ -30,7 +30,8 @@ LOCKS = {
     "staging.txt": "pyproject.toml --extra staging --group build --constraint requirements/run.txt",
     # vLLM is built for one platform at a time, so this lock is for one: CPython 3.11 on x86-64 Linux.
     "vllm.txt": "requirements/vllm.in --excludes requirements/vllm-excludes.txt",
-    "dev.txt": "pyproject.toml --extra staging --group build --group dev --constraint requirements/staging.txt",
+    "dev.txt": "pyproject.toml --extra staging --group build --group dev"
+    " --constraint requirements/staging.txt",
 }
 COMPILE = (
     "pip compile --quiet --python-version 3.11 --generate-hashes"

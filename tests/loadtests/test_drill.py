@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -51,9 +52,9 @@ PROVENANCE = {
 }
 
 
-def record(second: float, phase: str = "control", ttft_ms: float | None = 100.0, **more: object) -> Record:
+def record(second: float, phase: str = "control", ttft_ms: float | None = 100.0, **more: Any) -> Record:
     at = T0 + timedelta(seconds=second)
-    whole = {
+    whole: dict[str, Any] = {
         "request_id": f"req-{second}",
         "session_id": "s",
         "turn": 1,
