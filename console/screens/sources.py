@@ -27,6 +27,8 @@ def _body(desk: Desk, tick: Tick) -> None:
     known = answered(pulse, Pulse())
     if isinstance(pulse, Pulse) and known.newest is None:
         empty()
+        if heard := sources.problems(answered(services.source_events(desk, frame), [])):
+            draw(_problems(heard, frame))  # it may be why nothing has come
         return
     interval = max(desk.scrape_interval, known.interval or desk.scrape_interval)
     found = answered(services.origins(desk, frame), [])

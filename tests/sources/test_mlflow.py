@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from collectors.fetching import FetchLimits
-from collectors.model import Batch
+from collectors.model import Batch, RequestFact
 from collectors.signals.traces import Span, request_row
 from collectors.sources.mlflow.asking import PAGE, Server
 from collectors.sources.mlflow.polling import (
@@ -28,10 +28,13 @@ from collectors.sources.mlflow.polling import (
     poll,
     resumed,
 )
+from collectors.sources.otlp.listening import listen
+from collectors.sources.otlp.receiving import Destination, receiving
+from collectors.sources.otlp.written import Written
 from tests.sources import contract
 from tests.sources.contract import SICK, Case, Subject, closed_port, says, serving
 from tests.test_collecting import lived, rows, settings
-from tests.traces import MS, apart, experiment, send, trace
+from tests.traces import MS, apart, experiment, exported, send, trace
 
 NOW = datetime.now(UTC).replace(microsecond=123_000)
 ENDED = NOW - 2 * SETTLE
@@ -71,6 +74,37 @@ def test_every_trace_is_the_row_that_its_spans_make(server: Server) -> None:
     check(found, requests)
     assert len(found.requests) == 6
     assert all(r.decode_ms is not None and r.trace_id for r in found.requests if r.http_status == 200)
+
+
+def test_received_here_and_read_from_mlflow_it_is_the_same_row(server: Server) -> None:
+    """One run: the spans come to our receiver, which forwards them to MLflow, which we read."""
+    ended = datetime.now(UTC) - 2 * SETTLE
+    requests = [trace(ended - k * 100 * MS) for k in range(4)]
+    requests.append(trace(ended, about={"mangaassist.request_id": "20261121", "session.id": "077"}))
+    here, there = asyncio.run(both(server, [span for spans in requests for span in spans], len(requests)))
+    assert here
+    assert Counter(replace(row, source=SOURCE) for row in here) == Counter(there)
+
+
+async def both(server: Server, spans: list[Span], count: int) -> tuple[list[RequestFact], list[RequestFact]]:
+    """The rows of our receiver, and those read from the MLflow to which it forwards."""
+    here, there, state = list[RequestFact](), list[RequestFact](), MlflowState()
+    listener = listen("127.0.0.1", 0)
+    address = f"http://127.0.0.1:{listener.getsockname()[1]}/v1/traces"
+    headers, ends = {"Content-Type": "application/x-protobuf"}, time.monotonic() + 60
+    to = Destination(server.url, server.experiment)
+    async with (
+        receiving(listener, lambda: datetime.now(UTC), Written(), to=to) as receiver,
+        httpx.AsyncClient(trust_env=False) as client,
+    ):
+        sent = await client.post(address, content=exported(spans).SerializeToString(), headers=headers)
+        assert sent.status_code == 200
+        while min(len(here), len(there)) < count and time.monotonic() < ends:
+            here += (await receiver.poll(datetime.now(UTC))).requests
+            state, batch = await poll(state, server, client, datetime.now(UTC))
+            there += batch.requests
+            await asyncio.sleep(0.2)
+    return here, there
 
 
 def test_what_is_no_request_makes_no_row(server: Server) -> None:
