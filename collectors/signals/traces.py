@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from math import isfinite
+from math import inf
 from typing import Any
 
 from collectors.model import RequestFact
@@ -21,25 +21,31 @@ ENGINE_NAMES = frozenset({"llm_request", "engine_generate"})
 SHADOW = "shadow"
 MAX_COUNT = 2**31 - 1  # what the store's columns hold
 MAX_TEXT = 256
-_OURS, _LATENCY = "mangaassist.", "gen_ai.latency."
-REQUEST_ID, ENGINE_REQUEST_ID = _OURS + "request_id", "gen_ai.request.id"
+REQUEST_ID, ENGINE_REQUEST_ID = "mangaassist.request_id", "gen_ai.request.id"
 # vLLM puts the kind of its answer before the id that it was given.
 _PREFIXES = ("chatcmpl-", "cmpl-")
-_TIMES = ("e2e", "time_to_first_token", "time_in_queue", "time_in_model_prefill", "time_in_model_decode")
-_OF_OURS = (
-    *("turn", "intent", "locale", "prompt_version", "adapter_id", "backend_version", "variant", "replica"),
-    *("error_kind", "ttft_ms", "input_tokens", "output_tokens", "cached_tokens", "prefix_fingerprint"),
-    *("budget_trimmed", "oom_caught"),
+_VARIANT, _CACHED, _E2E = "mangaassist.variant", "mangaassist.cached_tokens", "gen_ai.latency.e2e"
+_FIRST_TOKEN = "gen_ai.latency.time_to_first_token"  # noqa: S105 - a token of text
+_TIMES = (
+    _E2E,
+    _FIRST_TOKEN,
+    "gen_ai.latency.time_in_queue",
+    "gen_ai.latency.time_in_model_prefill",
+    "gen_ai.latency.time_in_model_decode",
 )
 # Every attribute that a row is made of. A receiver keeps no other, and so holds no text of a conversation.
 ATTRIBUTES: frozenset[str] = frozenset(
     {
         *(REQUEST_ID, ENGINE_REQUEST_ID, "gen_ai.request.model", "session.id", "http.response.status_code"),
         *("server.address", "server.port", "gen_ai.usage.prompt_tokens", "gen_ai.usage.completion_tokens"),
-        *(_OURS + name for name in _OF_OURS),
-        *(_LATENCY + name for name in _TIMES),
+        *("mangaassist.turn", "mangaassist.intent", "mangaassist.locale", "mangaassist.prompt_version"),
+        *("mangaassist.adapter_id", "mangaassist.backend_version", "mangaassist.replica", _VARIANT),
+        *("mangaassist.error_kind", "mangaassist.ttft_ms", "mangaassist.input_tokens", _CACHED),
+        *("mangaassist.output_tokens", "mangaassist.prefix_fingerprint", "mangaassist.budget_trimmed"),
+        *("mangaassist.oom_caught", *_TIMES),
     }
 )
+_UNTOLD: Mapping[str, Any] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +84,7 @@ def request_row(spans: Collection[Span], source: str) -> RequestFact | None:
 
 def is_engine(span: Span) -> bool:
     """Whether an engine sent it about a request."""
-    return span.name in ENGINE_NAMES or _LATENCY + "e2e" in span.attributes
+    return span.name in ENGINE_NAMES or _E2E in span.attributes
 
 
 def is_root(span: Span) -> bool:
@@ -100,8 +106,8 @@ def roots(spans: Collection[Span]) -> list[Span]:
 
 def request_id(span: Span) -> str | None:
     """The request that a span names, without what vLLM puts before it."""
-    own = _text(span, REQUEST_ID)
-    named = None if own else _text(span, ENGINE_REQUEST_ID)
+    own = _text(span.attributes, REQUEST_ID)
+    named = None if own else _text(span.attributes, ENGINE_REQUEST_ID)
     if named is None:
         return own
     return next((named.removeprefix(p) for p in _PREFIXES if named.startswith(p)), named) or None
@@ -109,58 +115,62 @@ def request_id(span: Span) -> str | None:
 
 # ------------------------------------------------------------------------------------------- rows
 def _row(root: Span, call: Span | None, engine: Span | None, source: str) -> RequestFact:
+    told, asked, heard = root.attributes, _told(call), _told(engine)
     e2e_ms = (root.end - root.start) / timedelta(milliseconds=1)
-    split = stages(e2e_ms, _times(engine))
-    status = _count(root, "http.response.status_code")
-    backend = _text(root, _OURS + "backend_version")
+    split = stages(e2e_ms, _times(heard))
+    status = _count(told, "http.response.status_code")
+    backend = _text(told, "mangaassist.backend_version")
     return RequestFact(
         at=root.end,
         request_id=request_id(root) or (request_id(engine) if engine else None) or root.trace_id,
         source=source,
         trace_id=root.trace_id,
-        session_id=_text(root, "session.id"),
-        turn=_count(root, _OURS + "turn"),
-        replica=_replica(call),
-        variant=_text(root, _OURS + "variant"),
-        model=_model(backend, call),
-        adapter=_text(root, _OURS + "adapter_id"),
+        session_id=_text(told, "session.id"),
+        turn=_count(told, "mangaassist.turn"),
+        replica=_replica(asked),
+        variant=_text(told, _VARIANT),
+        model=_model(backend, asked),
+        adapter=_text(told, "mangaassist.adapter_id"),
         backend_version=backend,
-        prompt_version=_text(root, _OURS + "prompt_version"),
-        intent=_text(root, _OURS + "intent"),
-        locale=_text(root, _OURS + "locale"),
+        prompt_version=_text(told, "mangaassist.prompt_version"),
+        intent=_text(told, "mangaassist.intent"),
+        locale=_text(told, "mangaassist.locale"),
         http_status=status,
-        error_kind=_text(root, _OURS + "error_kind") or error_kind(status, root.message),
-        prompt_tokens=_first(_count(root, _OURS + "input_tokens"), _usage(engine, "prompt")),
-        cached_tokens=_first(_count(root, _OURS + "cached_tokens"), _count(call, _OURS + "cached_tokens")),
-        output_tokens=_first(_count(root, _OURS + "output_tokens"), _usage(engine, "completion")),
-        budget_trimmed=_truth(root, _OURS + "budget_trimmed"),
-        oom_caught=_truth(root, _OURS + "oom_caught"),
+        error_kind=_text(told, "mangaassist.error_kind") or error_kind(status, root.message),
+        prompt_tokens=_first(
+            _count(told, "mangaassist.input_tokens"), _count(heard, "gen_ai.usage.prompt_tokens")
+        ),
+        cached_tokens=_first(_count(told, _CACHED), _count(asked, _CACHED)),
+        output_tokens=_first(
+            _count(told, "mangaassist.output_tokens"), _count(heard, "gen_ai.usage.completion_tokens")
+        ),
+        budget_trimmed=_truth(told, "mangaassist.budget_trimmed"),
+        oom_caught=_truth(told, "mangaassist.oom_caught"),
         frontend_ms=split.frontend_ms,
         gateway_ms=split.gateway_ms,
         queue_ms=split.queue_ms,
         prefill_ms=split.prefill_ms,
         decode_ms=split.decode_ms,
-        ttft_ms=_measure(root, _OURS + "ttft_ms"),
+        ttft_ms=_measure(told, "mangaassist.ttft_ms"),
         e2e_ms=e2e_ms,
-        prefix_fingerprint=_text(root, _OURS + "prefix_fingerprint"),
+        prefix_fingerprint=_text(told, "mangaassist.prefix_fingerprint"),
     )
 
 
 def _row_of_engine(engine: Span, source: str) -> RequestFact:
     """What the engine knew of it: no status, for its span does not tell how the answer ended."""
-    times = _times(engine)
-    known = times.get(_LATENCY + "e2e")
+    times = _times(engine.attributes)
+    known, first = times.get(_E2E), times.get(_FIRST_TOKEN)
     e2e_ms = (engine.end - engine.start) / timedelta(milliseconds=1) if known is None else known * MS_PER_S
     split = stages(e2e_ms, times)
-    first = times.get(_LATENCY + "time_to_first_token")
     return RequestFact(
         at=engine.end,
         request_id=request_id(engine) or engine.trace_id,
         source=source,
         trace_id=engine.trace_id,
-        model=_text(engine, "gen_ai.request.model"),
-        prompt_tokens=_usage(engine, "prompt"),
-        output_tokens=_usage(engine, "completion"),
+        model=_text(engine.attributes, "gen_ai.request.model"),
+        prompt_tokens=_count(engine.attributes, "gen_ai.usage.prompt_tokens"),
+        output_tokens=_count(engine.attributes, "gen_ai.usage.completion_tokens"),
         frontend_ms=split.frontend_ms,
         gateway_ms=split.gateway_ms,
         queue_ms=split.queue_ms,
@@ -180,7 +190,7 @@ def _engine_of(call: Span | None, calls: Sequence[Span], engines: Sequence[Span]
 
 def _without_shadows(spans: Collection[Span]) -> Collection[Span]:
     """All but the spans of shadow traffic, which no customer waited for, and what stands below them."""
-    shadows = {s.span_id for s in spans if s.attributes.get(_OURS + "variant") == SHADOW}
+    shadows = {s.span_id for s in spans if s.attributes.get(_VARIANT) == SHADOW}
     if not shadows:
         return spans
     hidden = below(shadows, spans)
@@ -202,54 +212,53 @@ def _last(spans: Sequence[Span]) -> Span | None:
     return max(spans, key=lambda s: (not s.failed, s.start, s.span_id), default=None)
 
 
-def _times(engine: Span | None) -> dict[str, float]:
+def _told(span: Span | None) -> Mapping[str, Any]:
+    return _UNTOLD if span is None else span.attributes
+
+
+def _times(told: Mapping[str, Any]) -> dict[str, float]:
     """The engine's latencies in seconds; those below 0, of a request that was broken off, tell nothing."""
-    measured = ((_LATENCY + name, _measure(engine, _LATENCY + name)) for name in _TIMES)
-    return {name: value for name, value in measured if value is not None}
+    return {name: value for name in _TIMES if (value := _measure(told, name)) is not None}
 
 
-def _usage(engine: Span | None, kind: str) -> int | None:
-    return _count(engine, f"gen_ai.usage.{kind}_tokens")
-
-
-def _replica(call: Span | None) -> str | None:
-    if named := _text(call, _OURS + "replica"):
+def _replica(asked: Mapping[str, Any]) -> str | None:
+    if named := _text(asked, "mangaassist.replica"):
         return named
-    host, port = _text(call, "server.address"), _count(call, "server.port")
+    host, port = _text(asked, "server.address"), _count(asked, "server.port")
     return host and (host if port is None else f"{host}:{port}")
 
 
-def _model(backend: str | None, call: Span | None) -> str | None:
+def _model(backend: str | None, asked: Mapping[str, Any]) -> str | None:
     """The base model: a backend's version is base+adapter."""
     base = backend.partition("+")[0] if backend else None
-    return base or _text(call, "gen_ai.request.model")
+    return base or _text(asked, "gen_ai.request.model")
 
 
 # ------------------------------------------------------------------------------------- attributes
 # A sender may put anything into an attribute; what a column cannot hold is unknown, never an error.
-def _text(span: Span | None, name: str) -> str | None:
-    value = span.attributes.get(name) if span is not None else None
-    return value[:MAX_TEXT] if value and isinstance(value, str) else None
+# Their types are exact, and comparing them is quicker than isinstance; a bool is no int that way.
+def _text(told: Mapping[str, Any], name: str) -> str | None:
+    value = told.get(name)
+    return value[:MAX_TEXT] if value and type(value) is str else None
 
 
-def _count(span: Span | None, name: str) -> int | None:
-    value = span.attributes.get(name) if span is not None else None
-    if isinstance(value, bool) or not isinstance(value, int):
-        return None
-    return value if 0 <= value <= MAX_COUNT else None
+def _count(told: Mapping[str, Any], name: str) -> int | None:
+    value = told.get(name)
+    return value if type(value) is int and 0 <= value <= MAX_COUNT else None
 
 
-def _measure(span: Span | None, name: str) -> float | None:
-    value = span.attributes.get(name) if span is not None else None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value) if isfinite(value) and value >= 0 else None
+def _measure(told: Mapping[str, Any], name: str) -> float | None:
+    value: Any = told.get(name)
+    return float(value) if type(value) in _NUMBERS and 0 <= value < inf else None
 
 
-def _truth(span: Span, name: str) -> bool | None:
-    value = span.attributes.get(name)
-    return value if isinstance(value, bool) else None
+def _truth(told: Mapping[str, Any], name: str) -> bool | None:
+    value = told.get(name)
+    return value if type(value) is bool else None
 
 
 def _first(one: int | None, other: int | None) -> int | None:
     return other if one is None else one
+
+
+_NUMBERS = (float, int)
