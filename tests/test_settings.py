@@ -84,6 +84,33 @@ def test_every_setting_may_come_from_the_environment_and_says_what_it_is(name: s
     assert Settings.model_fields[name].description
 
 
+# what is said of the receiver, MLflow and the mode; then whether traces are forwarded, and whether polled
+ROLES: dict[str, tuple[dict[str, Any], bool, bool]] = {
+    "nothing is configured": ({}, False, False),
+    "traces come in and stay": ({"otlp_port": 4318}, False, False),
+    "traces come in and go on": ({"otlp_port": 4318, "mlflow": "http://a:5000"}, True, False),
+    "traces are there already": ({"mlflow": "http://a:5000"}, False, True),
+    "both, and yet polled": (
+        {"otlp_port": 4318, "mlflow": "http://a:5000", "mlflow_mode": "poll"},
+        False,
+        True,
+    ),
+}
+
+
+@pytest.mark.parametrize(("data", "forwards", "polls"), ROLES.values(), ids=ROLES)
+def test_what_mlflow_is_for(data: dict[str, Any], forwards: bool, polls: bool) -> None:
+    settings = Settings.model_validate(data)
+    assert (settings.forwards, settings.polls) == (forwards, polls)
+
+
+def test_a_secret_is_not_printed() -> None:
+    settings = load_settings(None, {"MANGAOPS_OTLP_TOKEN": "s3cret"})
+    assert settings.otlp_token
+    assert settings.otlp_token.get_secret_value() == "s3cret"
+    assert "s3cret" not in repr(settings)
+
+
 # --------------------------------------------------------------------------------------- mistakes
 def test_every_mistake_is_reported_at_once_and_where_it_stands() -> None:
     check(
@@ -132,6 +159,33 @@ MISTAKES: dict[str, tuple[object, dict[str, str], list[str]]] = {
         {},
         ["mangaops.yaml: store: tables cannot lie under a path with '['. Name another folder"],
     ),
+    "traces from anybody": (
+        {"otlp_port": 4318, "otlp_host": "0.0.0.0"},
+        {},
+        ["mangaops.yaml: otlp_host: anybody could send traces to it. Set MANGAOPS_OTLP_TOKEN"],
+    ),
+    "traces from whoever shows a token": (
+        {"otlp_port": 4318, "otlp_host": "0.0.0.0"},
+        {"MANGAOPS_OTLP_TOKEN": "s3cret"},
+        [],
+    ),
+    "traces from this machine": ({"otlp_port": 4318, "otlp_host": "::1"}, {}, []),
+    "a secret in a file": (
+        {"otlp_token": "s3cret"},
+        {},
+        ["mangaops.yaml: otlp_token: is a secret. Set MANGAOPS_OTLP_TOKEN instead"],
+    ),
+    "forwarding what is not received": (
+        {"mlflow": "http://127.0.0.1:5000", "mlflow_mode": "forward"},
+        {},
+        ["mangaops.yaml: mlflow_mode: only traces that are received can be forwarded. Set otlp_port"],
+    ),
+    "an experiment by its name": (
+        {"mlflow_experiment": "chats"},
+        {},
+        ["mangaops.yaml: mlflow_experiment: String should match pattern"],
+    ),
+    "an experiment that YAML takes for a number": ({"mlflow_experiment": 3}, {}, []),
     "a folder with an escape": ({}, {"MANGAOPS_STORE": "a%20b"}, ["MANGAOPS_STORE: tables cannot lie under"]),
 }
 
