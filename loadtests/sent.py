@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 RECORDS = "requests.jsonl"
@@ -59,6 +59,9 @@ class Sent:
     worker: int = 0
 
 
+NAMES = tuple(each.name for each in fields(Sent))
+
+
 class SentLog:
     """Appends records to a folder's `requests.jsonl`; several processes may at once.
 
@@ -70,7 +73,10 @@ class SentLog:
 
     def write(self, record: Sent) -> None:
         """Append one line."""
-        os.write(self._file, (json.dumps(asdict(record), ensure_ascii=False) + "\n").encode())
+        told = {
+            name: getattr(record, name) for name in NAMES
+        }  # asdict copies all of it, at ten times the cost
+        os.write(self._file, (json.dumps(told, ensure_ascii=False) + "\n").encode())
 
     def close(self) -> None:
         """Nothing is written after this."""
@@ -79,11 +85,10 @@ class SentLog:
 
 def sent(folder: Path) -> Iterator[Sent]:
     """The records of a run, in the order in which they ended; without a line that is still being written."""
-    names = {each.name for each in fields(Sent)}
     file = folder / RECORDS
     if not file.exists():
         return
     with file.open(encoding="utf-8") as lines:
         for line in lines:
             if line.endswith("\n"):
-                yield Sent(**{key: value for key, value in json.loads(line).items() if key in names})
+                yield Sent(**{key: value for key, value in json.loads(line).items() if key in NAMES})

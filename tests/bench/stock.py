@@ -12,7 +12,7 @@ from typing import Any
 from locust import FastHttpUser, constant_throughput, events, task
 
 NUMBERS = count()
-TOKENS = 30
+TOKENS = 20
 
 
 @events.init_command_line_parser.add_listener  # type: ignore[untyped-decorator]
