@@ -171,7 +171,15 @@ async def receiving(
                 ready.set_result(Receiver(f"{host}:{port}", asyncio.get_running_loop(), parts))
                 await asyncio.to_thread(over.wait)
 
-    thread = threading.Thread(target=lambda: asyncio.run(live()), name="otlp", daemon=True)
+    def run() -> None:
+        try:
+            asyncio.run(live())
+        except Exception as error:
+            if ready.done():
+                raise
+            ready.set_exception(error)
+
+    thread = threading.Thread(target=run, name="otlp", daemon=True)
     thread.start()
     try:
         yield await asyncio.wait_for(asyncio.wrap_future(ready), _STARTING_S)
