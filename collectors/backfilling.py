@@ -15,13 +15,13 @@ from collectors.model import Batch
 from collectors.sources.prometheus.asking import Server
 from collectors.sources.prometheus.polling import (
     LEAD,
-    SOURCE,
     Choice,
     PrometheusState,
     members,
     pieces,
     read,
 )
+from collectors.sources.prometheus.stepping import SOURCE
 from collectors.store.delta import DeltaWriter
 from collectors.store.dialect import AT
 from collectors.store.reader import Reader

@@ -21,12 +21,14 @@ from collectors.settings import Settings
 from collectors.sources.engine import MAX_GAP, EngineState, ScrapeLimits, Target, replica_name, scrape
 from collectors.sources.mlflow import polling as mlflow
 from collectors.sources.mlflow.asking import Server as MlflowServer
+from collectors.sources.mlflow.joining import SOURCE as MLFLOW
 from collectors.sources.otlp.facts import SOURCE as OTLP
 from collectors.sources.otlp.listening import listen
 from collectors.sources.otlp.receiving import Destination, receiving
 from collectors.sources.otlp.written import MAX_REMEMBERED, Written
 from collectors.sources.prometheus.asking import Server
-from collectors.sources.prometheus.polling import CATCH_UP, SOURCE, Choice, PrometheusState, poll
+from collectors.sources.prometheus.polling import CATCH_UP, Choice, PrometheusState, poll
+from collectors.sources.prometheus.stepping import SOURCE as PROMETHEUS
 from collectors.sources.recording import Head, play_looping, start
 from collectors.sources.tape import Tape, load
 from collectors.store.delta import DeltaWriter
@@ -144,10 +146,12 @@ class _Watcher:
 
 
 def _prometheus(settings: Settings, reader: Reader, now: datetime) -> Source:
-    stored = newest_scrapes(reader, SOURCE, now - CATCH_UP)
+    stored = newest_scrapes(reader, PROMETHEUS, now - CATCH_UP)
     without = frozenset(replica_name(Target(str(url))) for url in settings.engines)
     choice = Choice(settings.prometheus_label, without)
-    return Source(SOURCE, _Watcher(PrometheusState(stored), Server(str(settings.prometheus)), choice).poll)
+    return Source(
+        PROMETHEUS, _Watcher(PrometheusState(stored), Server(str(settings.prometheus)), choice).poll
+    )
 
 
 @dataclass(slots=True)
@@ -166,8 +170,8 @@ class _TraceReader:
 
 
 def _mlflow(settings: Settings, reader: Reader, client: httpx.AsyncClient, now: datetime) -> Source:
-    newest = restore_written(reader, mlflow.SOURCE, now - mlflow.CATCH_UP, 1)
+    newest = restore_written(reader, MLFLOW, now - mlflow.CATCH_UP, 1)
     since = newest[0].at - 2 * mlflow.OVERLAP if newest else now
-    state = mlflow.resumed(restore_written(reader, mlflow.SOURCE, since, MAX_REMEMBERED), now)
+    state = mlflow.resumed(restore_written(reader, MLFLOW, since, MAX_REMEMBERED), now)
     server = MlflowServer(str(settings.mlflow), settings.mlflow_experiment)
-    return Source(mlflow.SOURCE, _TraceReader(state, server, client).poll)
+    return Source(MLFLOW, _TraceReader(state, server, client).poll)

@@ -19,6 +19,7 @@ from collectors.cli.output import out
 from collectors.cli.supervise import Child, supervise
 from collectors.collecting import build_loop
 from collectors.daemon import collect as run_loop
+from collectors.fetching import host
 from collectors.settings import BUNDLED_RECORDING, Settings
 from collectors.sources.otlp.listening import address, listen
 from collectors.validation import ConfigError
@@ -192,7 +193,7 @@ def _greet(chosen: Settings) -> None:
 
 def _fed_by(chosen: Settings) -> str:
     metrics = [str(e) for e in chosen.engines]
-    metrics += [f"Prometheus at {chosen.prometheus}"] if chosen.prometheus else []
+    metrics += [f"Prometheus at {host(str(chosen.prometheus))}"] if chosen.prometheus else []
     if metrics:
         return ", ".join(metrics)
     return f"the recording {chosen.recording}, played as if live" if chosen.recording else "traces"

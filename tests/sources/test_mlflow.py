@@ -18,16 +18,8 @@ from collectors.fetching import FetchLimits
 from collectors.model import Batch, RequestFact
 from collectors.signals.traces import Span, request_row
 from collectors.sources.mlflow.asking import PAGE, Server
-from collectors.sources.mlflow.polling import (
-    EVERY,
-    GIVE_UP,
-    JOIN,
-    SETTLE,
-    SOURCE,
-    MlflowState,
-    poll,
-    resumed,
-)
+from collectors.sources.mlflow.joining import JOIN, SOURCE
+from collectors.sources.mlflow.polling import EVERY, GIVE_UP, SETTLE, MlflowState, poll, resumed
 from collectors.sources.otlp.listening import listen
 from collectors.sources.otlp.receiving import Destination, receiving
 from collectors.sources.otlp.written import Written

@@ -15,10 +15,10 @@ import httpx
 
 from collectors.fetching import Unanswered, host
 from collectors.model import Batch, Kind, MetricFact, Problem, RequestFact
-from collectors.signals.traces import Span, is_engine, request_id, request_row, roots
+from collectors.signals.traces import Span
 from collectors.sources.mlflow.asking import Listed, Server, search, so_far, whole
+from collectors.sources.mlflow.joining import SOURCE, Lonely, joined
 
-SOURCE = "mlflow"
 # Longer than any answer of a chat takes, with the time that exporters hold spans back and try again.
 OVERLAP = timedelta(minutes=5)
 EVERY = timedelta(seconds=15)  # looking back over five minutes costs MLflow 24 ms a hundred traces
@@ -29,8 +29,6 @@ REOPEN = timedelta(minutes=5)  # after an outage senders deliver what they held,
 SETTLE = timedelta(seconds=10)
 # A trace whose root never came tells what its other spans know. Longer than senders try again.
 GIVE_UP = timedelta(minutes=15)
-# An engine's span that came without its caller's traceparent waits so long for the gateway's trace.
-JOIN = timedelta(seconds=60)
 MAX_PAGES = 10  # a poll: 5,000 traces
 MAX_TRACES = 1000  # fetched with their spans in a poll: 3 s of MLflow's time
 BATCH = 50  # ids still fit into a URL
@@ -43,14 +41,6 @@ class Waiting:
 
     seen: datetime
     start: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Lonely:
-    """An engine's span that no gateway has spoken for yet, and when it was found."""
-
-    found: datetime
-    spans: tuple[Span, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,27 +124,6 @@ def _told(
     )
 
 
-def joined(
-    found: Mapping[str, Sequence[Span]], before: Mapping[str, Lonely], now: datetime
-) -> tuple[list[RequestFact], dict[str, Lonely]]:
-    """The rows of traces, and the engines' spans that wait for their gateway's trace.
-
-    Where the traceparent was lost (SageMaker strips it) an engine's span is a trace of its own, and the
-    request id alone tells whose it is.
-    """
-    lonely, whole = dict(before), list[Sequence[Span]]()
-    for spans in found.values():
-        own = _engines_request(spans)
-        if own is None:
-            whole.append(spans)
-        else:
-            lonely[own] = Lonely(now, tuple(spans))
-    rows = [request_row([*spans, *_partner(spans, lonely)], SOURCE) for spans in whole]
-    late = [key for key, each in lonely.items() if now - each.found > JOIN]
-    rows += [request_row(lonely.pop(key).spans, SOURCE) for key in late]
-    return [row for row in rows if row is not None], lonely
-
-
 # ----------------------------------------------------------------------------------- what to look at
 def _since(state: MlflowState, now: datetime) -> datetime:
     """Where to look from: a little before everything that is not sure to have been seen."""
@@ -232,20 +201,3 @@ def _kept(done: Mapping[str, datetime], since: datetime) -> dict[str, datetime]:
     if len(kept) <= MAX_DONE:
         return kept
     return dict(sorted(kept.items(), key=lambda pair: pair[1])[-MAX_DONE:])
-
-
-# -------------------------------------------------------------------------------------------- joining
-def _engines_request(spans: Sequence[Span]) -> str | None:
-    """The request of a trace in which nobody but an engine speaks."""
-    if roots(spans):
-        return None
-    return next((named for s in spans if is_engine(s) and (named := request_id(s))), None)
-
-
-def _partner(spans: Sequence[Span], lonely: dict[str, Lonely]) -> tuple[Span, ...]:
-    """The engine's spans of the same request out of another trace; they wait no longer."""
-    head = next(iter(roots(spans)), None)
-    named = request_id(head) if head else None
-    if named is None or any(is_engine(s) for s in spans) or named not in lonely:
-        return ()
-    return lonely.pop(named).spans

@@ -14,7 +14,7 @@ from typing import Any, cast
 import httpx
 from prometheus_api_client.prometheus_connect import PrometheusConnect
 
-from collectors.fetching import FetchLimits, Unanswered, fetch_now, shown
+from collectors.fetching import MAX_TOLD, FetchLimits, Unanswered, fetch_now, shown
 from collectors.signals.samples import ENGINE_NAMES, Member, Series, selector, series
 
 _REMEDY = "Name the address of Prometheus itself, such as http://host:9090"
@@ -54,12 +54,14 @@ def engines(server: Server, since: datetime, until: datetime) -> set[Member]:
         raise _no_prometheus(server, error) from None
 
 
-def failures(server: Server) -> dict[Member, str]:
-    """By target: why Prometheus could not scrape it the last time. Raises Unanswered."""
+def failures(server: Server, label: str) -> dict[str, str]:
+    """By the label that names a replica: why it could not be scraped the last time. Raises Unanswered."""
     found = _asked(server, lambda it: it.get_targets("active"))
     try:
         return {
-            Member(each["labels"].get("job", ""), each["labels"].get("instance", "")): str(each["lastError"])
+            str(each["labels"].get(label) or each["labels"].get("instance", "")): str(each["lastError"])[
+                :MAX_TOLD
+            ]
             for each in found["activeTargets"]
             if each.get("lastError")
         }

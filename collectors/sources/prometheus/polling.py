@@ -10,19 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from itertools import pairwise
-from statistics import median
 
 from collectors.fetching import Unanswered, host
-from collectors.model import Batch, Kind, MetricFact, Problem
-from collectors.signals.exposition import Exposition, ExpositionError, translate
-from collectors.signals.increments import Snapshot, advance
-from collectors.signals.lines import Scan
+from collectors.model import Batch, Problem
 from collectors.signals.metrics import HELP_NEEDED, SAMPLE_NAMES
-from collectors.signals.samples import HEALTH, Health, Member, Series, healths, names_unclear, scans
+from collectors.signals.samples import HEALTH, Member, Series, healths, names_unclear, scans
 from collectors.sources.prometheus.asking import Server, engines, failures, helps, raw
+from collectors.sources.prometheus.stepping import SOURCE, Followed, step
 
-SOURCE = "prometheus"
 # A scrape is stored when it has ended, under the instant at which it began: asked for again for so long.
 SETTLE = timedelta(seconds=30)
 FIRST_LOOK = timedelta(minutes=1)  # on a store without facts of ours: something to show at once
@@ -32,9 +27,6 @@ PIECE = timedelta(minutes=10)  # asked for at once: 120 scrapes at 5 s, 1.5 MB a
 SHORTEST = timedelta(seconds=1)  # a single scrape that is too large is not halved any more
 LOOK_FOR_ENGINES = timedelta(minutes=1)
 KNOWN_FOR = timedelta(days=1)  # an engine that is down is missed for so long
-# As for engines scraped directly: half the shortest window of a rule, and three scrapes.
-MAX_GAP, GAP_INTERVALS = timedelta(minutes=1), 3
-RECENT = 20
 _TICK = timedelta(milliseconds=1)
 
 
@@ -44,14 +36,6 @@ class Choice:
 
     label: str = "instance"
     without: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
-class Followed:
-    """Where a target stood at its last scrape, and when its last ones were."""
-
-    snapshot: Snapshot | None = None
-    recent: tuple[datetime, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +64,7 @@ def poll(
         for since, until in pieces(_begin(state, now), now):
             state, more = read(state, server, choice, since, until)
             batch += more
-        return state, batch + _why(state, server, batch)
+        return state, batch + _why(server, choice, batch)
     except Unanswered as error:
         return state, batch + Batch(
             problems=(Problem(now, SOURCE, host(server.url), error.what, error.remedy),)
@@ -154,14 +138,22 @@ def _read(
     samples = raw(server, SAMPLE_NAMES, instances, first - _TICK, until)
     state = _with_helps(state, server, samples)
     texts = scans(samples, {m: [h.at for h in found if h.up] for m, found in made.items()}, state.helps or {})
-    followed, batch = dict(state.followed), Batch(problems=twins)
+    followed, told = dict(state.followed), [Batch(problems=twins)]
     for member, found in made.items():
         for each in found:
-            followed[member], told = _step(
-                followed.get(member, Followed()), names[member], each, texts.get((member, each.at))
-            )
-            batch += told if _is_new(state, names[member], each.at) else Batch()
-    return replace(state, asked=until, followed=followed), batch
+            before, text = followed.get(member, Followed()), texts.get((member, each.at))
+            followed[member], facts = step(before, names[member], each, text)
+            told += [facts] if _is_new(state, names[member], each.at) else []
+    return replace(state, asked=until, followed=followed), _together(told)
+
+
+def _together(told: Sequence[Batch]) -> Batch:
+    """All of them at once: added one by one, an hour's scrapes would be copied a thousand times."""
+    return Batch(
+        tuple(fact for each in told for fact in each.metrics),
+        events=tuple(event for each in told for event in each.events),
+        problems=tuple(problem for each in told for problem in each.problems),
+    )
 
 
 def _is_new(state: PrometheusState, replica: str, at: datetime) -> bool:
@@ -194,56 +186,7 @@ def _with_helps(state: PrometheusState, server: Server, samples: Sequence[Series
     return replace(state, helps=helps(server, HELP_NEEDED))
 
 
-# ------------------------------------------------------------------------------------- one scrape
-def _step(before: Followed, replica: str, health: Health, text: Scan | None) -> tuple[Followed, Batch]:
-    recent = (*before.recent, health.at)[-RECENT:]
-    interval_s = (health.at - before.recent[-1]).total_seconds() if before.recent else None
-    told = _Told(replica, health, interval_s)
-    if text is None:
-        return Followed(before.snapshot, recent), Batch(told.facts(None))
-    try:
-        seen = translate(text)
-    except ExpositionError as error:
-        problem = Problem(
-            health.at, SOURCE, replica, f"cannot be read, {error.where}: {error.what}", error.remedy
-        )
-        return Followed(before.snapshot, recent), Batch(told.facts(None), problems=(problem,))
-    step = advance(before.snapshot, seen, health.at, source=SOURCE, replica=replica, max_gap=_max_gap(recent))
-    return Followed(step.snapshot, recent), Batch(
-        told.facts(seen) + step.metrics, (), step.events, step.problems
-    )
-
-
-def _max_gap(recent: Sequence[datetime]) -> timedelta:
-    """Three times the interval at which Prometheus usually scrapes, which it alone knows."""
-    spans = [(b - a).total_seconds() for a, b in pairwise(recent)]
-    usual = timedelta(seconds=median(spans)) if spans else timedelta()
-    return max(MAX_GAP, GAP_INTERVALS * usual)
-
-
-@dataclass(frozen=True, slots=True)
-class _Told:
-    """How the scrape itself went."""
-
-    replica: str
-    health: Health
-    interval_s: float | None
-
-    def facts(self, seen: Exposition | None) -> tuple[MetricFact, ...]:
-        h = self.health
-        levels = {
-            "up": float(seen is not None),
-            "scrape_duration_s": h.took_s,
-            "scrape_samples": h.samples if seen else None,
-        }
-        return tuple(
-            MetricFact(h.at, SOURCE, self.replica, name, Kind.GAUGE, value, interval_s=self.interval_s)
-            for name, value in levels.items()
-            if value is not None
-        )
-
-
-def _why(state: PrometheusState, server: Server, batch: Batch) -> Batch:
+def _why(server: Server, choice: Choice, batch: Batch) -> Batch:
     """A problem for each replica whose newest scrape failed, in Prometheus's own words."""
     newest = {fact.replica: fact for fact in batch.metrics if fact.metric == "up"}
     told = {problem.subject for problem in batch.problems}
@@ -251,10 +194,9 @@ def _why(state: PrometheusState, server: Server, batch: Batch) -> Batch:
     if not failed:
         return Batch()
     try:
-        why = failures(server)
+        words = failures(server, choice.label)
     except Unanswered:
-        why = {}  # that it failed is known all the same
-    words = {member.instance: text for member, text in why.items() if member in state.members}
+        words = {}  # that it failed is known all the same
     remedy = "See whether the engine runs there, and the page /targets of Prometheus"
     return Batch(
         problems=tuple(
