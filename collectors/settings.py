@@ -37,6 +37,9 @@ class Settings(Strict):
     """Everything an operator may set. Durations such as 5s, 2m, 30d."""
 
     store: str = Field(default=".mangaops/store", description="root of the tables, a folder")
+    drills: Path = Field(
+        default=Path(".mangaops/drills"), description="folder that keeps the results of drills"
+    )
     engines: tuple[HttpUrl, ...] = Field(
         default=(), description="vLLM replicas to scrape, such as http://127.0.0.1:8000"
     )

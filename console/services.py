@@ -24,8 +24,9 @@ from collectors.store.errors import StoreError
 from collectors.store.reader import Reader
 from collectors.store.series import series
 from collectors.store.tables import REQUESTS, TABLES
-from console import queries
+from console import drillbook, queries
 from console.views import evidence
+from console.views.drills import Drill
 from console.views.facts import Change, Failure, Inlet, Origin, Pulse, Slice, TableState, Told
 from console.views.frame import SPARK_POINTS, Frame
 
@@ -62,6 +63,7 @@ class Desk:
     versions: Callable[[str], int | None] = lambda _: None
     root: str = ""
     record: Record | None = None
+    drills: Path = Path(".mangaops/drills")
 
     def rule(self, name: str) -> Rule | None:
         """The rule of that name."""
@@ -81,6 +83,7 @@ def open_desk(reader: Reader, settings: Settings, versions: Callable[[str], int 
         versions,
         settings.store,
         _record(settings),
+        settings.drills,
     )
 
 
@@ -124,6 +127,14 @@ def guarded(ask: Callable[P, T]) -> Callable[P, T | Failure]:
 def pulse(desk: Desk, now: datetime) -> Pulse:
     """How fresh the facts are, and how the clock was scaled."""
     return queries.pulse(desk.reader, now)
+
+
+def drills(desk: Desk, now: datetime) -> list[Drill] | Failure:
+    """Drills that were run here, and one that is running, the newest first."""
+    try:
+        return drillbook.read(desk.drills, now)
+    except OSError as error:
+        return Failure(f"{desk.drills} cannot be read: {error.strerror}", "Check its permissions")
 
 
 @guarded

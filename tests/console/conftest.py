@@ -76,11 +76,12 @@ def look(desks: dict[str, Desk], frame: Frame) -> Callable[..., tuple[str, AppTe
 
 
 def _draw(screen, desk, frame):  # no annotations: only its text is run, without this module
-    from console.screens import alerts, now, runbooks, slos, slow_chat, sources
+    from console.screens import alerts, drills, now, runbooks, slos, slow_chat, sources
 
     shows = {
         "now": now,
         "alerts": alerts,
+        "drills": drills,
         "runbooks": runbooks,
         "slos": slos,
         "slow": slow_chat,

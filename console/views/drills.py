@@ -1,0 +1,145 @@
+"""Drills as a person reads them: certificates, one beside another, and one that is still running."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from console.views import words
+
+TONES: Mapping[str, str] = {
+    "pass": "ok",
+    "fail": "bad",
+    "invalid": "warn",
+    "running": "info",
+    "broken off": "none",
+    "unreadable": "bad",
+}
+FIGURES = (
+    ("TTFT P50", "ttft_p50_ms"),
+    ("TTFT P95", "ttft_p95_ms"),
+    ("TTFT P99", "ttft_p99_ms"),
+    ("Total P99", "e2e_p99_ms"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A line of a drill's progress."""
+
+    at: datetime
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Drill:
+    """A drill's folder. `state` is its verdict, or running or broken off; `data` its certificate, if any."""
+
+    name: str
+    state: str
+    began: datetime | None
+    steps: tuple[Step, ...] = ()
+    data: Mapping[str, Any] | None = None
+
+    @property
+    def title(self) -> str:
+        """What it is called on screen."""
+        return str(self.data["title"]) if self.data else self.name
+
+
+def steps(lines: Sequence[Mapping[str, Any]]) -> tuple[Step, ...]:
+    """Progress lines in words."""
+    said = {
+        "inject": "{what} begins",
+        "mend": "{what} is over",
+        "phase": "phase {what}",
+        "end": "all phases are over",
+    }
+    return tuple(
+        Step(
+            datetime.fromisoformat(str(line["at"])),
+            said[str(line["do"])].format(what=words.title(str(line["what"]))),
+        )
+        for line in lines
+        if line.get("do") in said
+    )
+
+
+def detections(data: Mapping[str, Any]) -> list[tuple[str, str, str, str, str, bool]]:
+    """(phase, alert, allowed, after the injection, after the first harm, in time) of each expected alert."""
+    return [
+        (
+            words.title(d["phase"]),
+            words.title(d["alert"]),
+            _seconds(d["within_s"]),
+            _seconds(d["since_injection_s"], "did not fire"),
+            _seconds(d["since_harm_s"]),
+            bool(d["in_time"]),
+        )
+        for d in data["detections"]
+    ]
+
+
+def groups(data: Mapping[str, Any], kind: str) -> list[tuple[str, ...]]:
+    """A row for each phase, adapter or turn: name, offered, failed, good, and the latencies."""
+    return [
+        (
+            words.title(g["group"]),
+            f"{g['offered']:,}",
+            f"{g['failed']:,}",
+            words.amount(g["goodput"], "ratio"),
+            *(words.amount(g[key], "ms") for _, key in FIGURES),
+        )
+        for g in data[kind]
+    ]
+
+
+def compared(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+    """(what, this, the other, change) for phases that both have; a change only where both have a value."""
+    theirs = {g["group"]: g for g in other["phases"]}
+    return [
+        (
+            f"{words.title(g['group'])}: {label}",
+            words.amount(g[key], "ms"),
+            words.amount(theirs[g["group"]][key], "ms"),
+            _change(g[key], theirs[g["group"]][key]),
+        )
+        for g in one["phases"]
+        if g["group"] in theirs
+        for label, key in FIGURES
+    ]
+
+
+def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """What makes two drills hard to compare: another drill, seed, clock or configuration."""
+    pairs = (
+        ("drill", one["drill"], other["drill"]),
+        ("seed", one["seed"], other["seed"]),
+        ("clock", f"×{one['clock_scale']:g}", f"×{other['clock_scale']:g}"),
+        ("configuration", one["provenance"]["configuration"], other["provenance"]["configuration"]),
+        ("engine", _engine(one), _engine(other)),
+    )
+    return [f"{name}: {a} here, {b} there" for name, a, b in pairs if a != b]
+
+
+def load(data: Mapping[str, Any]) -> str:
+    """How much was held, in a sentence."""
+    k = data["knee"]
+    if not k["held"]:
+        return "No rate was held."
+    broke = f"broke at {k['broken']:.1f}" if k["broken"] else "no rate of this drill broke it"
+    return f"Held {k['held']:.1f} requests a second; {broke}."
+
+
+def _engine(data: Mapping[str, Any]) -> str:
+    return str(data["provenance"]["engine"].get("version") or "unknown")
+
+
+def _seconds(value: float | None, otherwise: str = "–") -> str:
+    return otherwise if value is None else f"{value:.1f} s"
+
+
+def _change(a: float | None, b: float | None) -> str:
+    return "–" if a is None or not b else f"{(a - b) / b:+.0%}"
