@@ -34,6 +34,7 @@ INTERVAL_S = 0.5
 STEP_S = 1.2  # each text stands for at least two scrapes, of Prometheus's and of ours
 OFFSETS_S = (0, 40, 90, 140, 190)
 ENGINES = 2
+CALM = 4  # the step in whose middle nothing changes
 Series = tuple[str, str, str, str, str]
 
 
@@ -51,6 +52,7 @@ class Seen:
     """What was seen of the same engines at the same time: by us, and by Prometheus poll after poll."""
 
     began: datetime
+    calm: datetime
     ended: datetime
     names: tuple[str, str]
     direct: Batch
@@ -104,17 +106,18 @@ async def watched(server: Server, one: Exposing, two: Exposing, texts: list[str]
     plan = [(texts[0], texts[0]), *zip([*texts, last, last, last], fates, strict=True), (last, fates[-1])]
     targets = [Target(f"http://{each.name}/metrics") for each in (one, two)]
     engines, watcher, direct, polled = EngineState(), PrometheusState(), Batch(), list[Batch]()
-    began = datetime.now(UTC)
+    began = calm = datetime.now(UTC)
     async with httpx.AsyncClient(trust_env=False) as client:
-        for one.text, two.text in plan:
+        for number, (one.text, two.text) in enumerate(plan):
             ends = time.monotonic() + STEP_S
+            calm = datetime.now(UTC) + timedelta(seconds=STEP_S / 2) if number <= CALM else calm
             while time.monotonic() < ends:
                 engines, more = await scrape(engines, targets, client, ScrapeLimits(), datetime.now(UTC))
                 direct += more
                 await asyncio.sleep(INTERVAL_S / 2)
             watcher, more = await asyncio.to_thread(poll, watcher, server, Choice(), datetime.now(UTC))
             polled.append(more)
-    return Seen(began, datetime.now(UTC), (one.name, two.name), direct, tuple(polled), server)
+    return Seen(began, calm, datetime.now(UTC), (one.name, two.name), direct, tuple(polled), server)
 
 
 def fresh(text: str) -> str:
@@ -264,8 +267,7 @@ def test_a_past_is_filled_in_once(seen: Seen, store_root: Path) -> None:
 def test_only_what_was_missed_is_filled_in(seen: Seen, store_root: Path) -> None:
     one, two = seen.names
     whole = tuple(f for f in seen.direct.metrics if f.replica == one)
-    half = seen.began + (seen.ended - seen.began) / 2
-    known = [f for f in whole if f.at <= half]
+    known = [f for f in whole if f.at <= seen.calm]
     DeltaWriter(str(store_root)).append("metrics", known)
     done = filled(seen, store_root)
     assert done.covered > 0
