@@ -76,7 +76,7 @@ class Forwarder:
     @property
     def name(self) -> str:
         """Where it sends to, without the password that the address may carry."""
-        return f"{self.url.host}:{self.url.port or 80}"
+        return f"{self.url.host}:{self.url.port}" if self.url.port else self.url.host
 
     @property
     def queued(self) -> tuple[int, int]:
