@@ -15,7 +15,7 @@ from math import inf
 
 from collectors.model import RequestFact
 from collectors.signals.traces import Span, is_engine, is_root, request_id, request_row
-from collectors.sources.otlp.grouping import ENGINE_S, Group, groups, wait_s
+from collectors.sources.otlp.grouping import ENGINE_S, SETTLE_S, Group, groups, wait_s
 from collectors.sources.otlp.written import Written
 
 # An engine's span that has no parent, and no gateway that names its request: nobody above it sends spans.
@@ -157,6 +157,9 @@ class Assembler:
     def _settle(self, key: str, now_s: float) -> None:
         """Write the requests of a trace whose time has come, and plan the next look at the others."""
         trace, known = self._traces[key], self._written.has_trace(key)
+        if (earliest := self._earliest(key, trace)) > now_s:
+            self._plan(key, trace, earliest)
+            return
         dues: list[float] = []
         for group in groups(trace.spans.values()):
             if group.head:
@@ -175,6 +178,12 @@ class Assembler:
             self._plan(key, trace, min(dues))
         else:
             del self._traces[key]
+
+    def _earliest(self, key: str, trace: _Trace) -> float:
+        """Before this nothing of a trace is due, so there is no need to look at it closely."""
+        if not trace.heads:
+            return trace.touched + self._wait_without_head(key, trace)
+        return -inf if any(map(is_engine, trace.spans.values())) else min(trace.heads.values()) + SETTLE_S
 
     def _drop(self, trace: _Trace, why: str) -> None:
         """What is left of a trace, and no request's."""
