@@ -27,7 +27,7 @@ from tests.bench.report import Figure
 
 REQUESTS_PER_S = 20
 SECONDS, WARM_UP_S = 40, 4
-TOKENS, FIRST_MS, TOKEN_MS = 20, 20, 5  # an answer of 120 ms: two or three are under way at once
+TOKENS, FIRST_MS, TOKEN_MS = 8, 20, 12  # an answer of 104 ms: two or three are under way at once
 READY_S = 60
 WORD = standin.WORD.encode()
 HISTORY = [
