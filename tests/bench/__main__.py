@@ -35,7 +35,7 @@ def main() -> None:
             "collector": ("Collector, 8 replicas every 5 s", lambda: collector.figures(root, chosen.seconds)),
             "screens": ("Console, warm run of each screen", lambda: screens.figures(root / "screens")),
             "client": (
-                f"Load generator, {client.SESSIONS_PER_S} sessions a second",
+                "Load generator and stock locust on one server",
                 lambda: client.figures(root / "client"),
             ),
             "gateway": (
