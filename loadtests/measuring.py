@@ -66,8 +66,9 @@ def engine_facts(url: str) -> dict[str, Any]:
 
 
 def _driven(summary: Mapping[str, Any]) -> Driven:
-    requests = summary["requests"]
-    return Driven(requests["planned"], requests["offered"], summary["generator_cpu_share"])
+    # not requests: how many a session sends in its time depends on how fast it is answered
+    sessions = summary["sessions"]
+    return Driven(sessions["planned"], sessions["offered"], summary["generator_cpu_share"])
 
 
 def _rows(reader: DuckReader, since: datetime, until: datetime) -> tuple[dict[str, float], set[str]]:

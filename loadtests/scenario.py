@@ -78,7 +78,7 @@ class Phase(Strict):
 class Limits(Strict):
     """What makes a measurement invalid, and what has to be held for a pass."""
 
-    offered_share: float = 0.95  # of the planned requests, sent
+    offered_share: float = 0.95  # of the planned sessions, begun
     schedule_lag_p99_ms: float = 250.0
     generator_cpu_share: float = 0.8  # of one core
     scrape_gap: Length = timedelta(seconds=5)

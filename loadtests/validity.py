@@ -24,7 +24,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Driven:
-    """What the load generator says of itself: requests planned and sent, its share of a core."""
+    """What the load generator says of itself: sessions planned and begun, its share of a core."""
 
     planned: int
     offered: int
@@ -52,7 +52,7 @@ def _offered(limits: Limits, driven: Driven) -> Check:
     share = driven.offered / driven.planned if driven.planned else 0.0
     found = f"{share:.1%} ({driven.offered} of {driven.planned})"
     return Check(
-        "requests offered, of those planned",
+        "sessions begun, of those planned",
         found,
         f"≥ {limits.offered_share:.0%}",
         share >= limits.offered_share,

@@ -266,7 +266,7 @@ def test_a_sound_measurement_holds_every_check() -> None:
 @pytest.mark.parametrize(
     ("driven", "scrapes", "records", "name"),
     [
-        (Driven(100, 90, 0.2), 91, RECORDS, "requests offered, of those planned"),
+        (Driven(100, 90, 0.2), 91, RECORDS, "sessions begun, of those planned"),
         (Driven(100, 100, 0.9), 91, RECORDS, "CPU of the load generator"),
         (Driven(100, 100, None), 91, RECORDS, "CPU of the load generator"),
         (Driven(100, 100, 0.2), 80, RECORDS, "longest gap between scrapes"),
