@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,19 @@ GATEWAY_CONFIG = HERE / "gateway" / "gateway.yaml"
 
 
 def write(place: Place) -> None:
-    """All of them; the gateway's starts as the one that is shipped."""
+    """All of them; the gateway's is the one that is shipped, with the engine's own tokenizer where it is here."""
     place.root.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(GATEWAY_CONFIG, place.gateway_config)
+    _yaml(place.gateway_config, gateway(place))
     _yaml(place.root / "prometheus.yml", prometheus(place))
     _yaml(place.root / "alertmanager.yml", alertmanager())
+
+
+def gateway(place: Place) -> dict[str, Any]:
+    """As shipped. With the tokenizer, tokens are counted as the engine will; without, they are estimated."""
+    shipped: dict[str, Any] = yaml.safe_load(GATEWAY_CONFIG.read_text(encoding="utf-8"))
+    tokenizer = place.models / "base" / "tokenizer.json"
+    own = place.engine_url is None and tokenizer.is_file()
+    return {**shipped, "tokenizer": str(tokenizer.resolve())} if own else shipped
 
 
 def prometheus(place: Place) -> dict[str, Any]:
