@@ -14,7 +14,7 @@ GATEWAY_CONFIG = HERE / "gateway" / "gateway.yaml"
 
 
 def write(place: Place) -> None:
-    """All of them; the gateway's is the one that is shipped, with the engine's own tokenizer where it is here."""
+    """All of them; the gateway's is the shipped one, with the engine's tokenizer where it is here."""
     place.root.mkdir(parents=True, exist_ok=True)
     _yaml(place.gateway_config, gateway(place))
     _yaml(place.root / "prometheus.yml", prometheus(place))
