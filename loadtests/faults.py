@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import yaml
 
 from loadtests.scenario import Fault
@@ -70,11 +71,19 @@ def _stable(bench: Bench, _: Fault) -> None:
 
 
 def _stall(bench: Bench, _: Fault) -> None:
-    bench.stack.running["engine"].send(signal.SIGSTOP)
+    for process in _core(bench):
+        process.send_signal(signal.SIGSTOP)
 
 
 def _resume(bench: Bench, _: Fault) -> None:
-    bench.stack.running["engine"].send(signal.SIGCONT)
+    for process in _core(bench):
+        process.send_signal(signal.SIGCONT)
+
+
+def _core(bench: Bench) -> list[psutil.Process]:
+    """What computes: the processes behind vLLM's front end, which goes on answering scrapes while they hang."""
+    front = psutil.Process(bench.stack.running["engine"].process.pid)
+    return front.children(recursive=True) or [front]
 
 
 def _kill(name: str) -> Callable[[Bench, Fault], None]:
