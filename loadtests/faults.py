@@ -81,7 +81,7 @@ def _resume(bench: Bench, _: Fault) -> None:
 
 
 def _core(bench: Bench) -> list[psutil.Process]:
-    """What computes: the processes behind vLLM's front end, which goes on answering scrapes while they hang."""
+    """What computes: the processes behind vLLM's front end, which answers scrapes while they hang."""
     front = psutil.Process(bench.stack.running["engine"].process.pid)
     return front.children(recursive=True) or [front]
 
