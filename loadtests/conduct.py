@@ -75,6 +75,7 @@ def steps(drill: Drill) -> list[Step]:
 
 def run(drill: Drill, place: Place, book: Book, told: Callable[[str], None]) -> Outcome:
     """Run it. `told` hears what happens. Raises DrillError, StackError."""
+    _refuse_what_cannot_be_broken(drill, place)
     relay = _relay(drill, place)
     try:
         placed = replace(place, scrape_url=f"http://127.0.0.1:{relay.port}") if relay else place
@@ -83,7 +84,6 @@ def run(drill: Drill, place: Place, book: Book, told: Callable[[str], None]) -> 
         plan_file.write_text(plan(drill), encoding="utf-8")
         with started(parts(placed, console=False), place.root, told) as stack:
             bench = Bench(stack, place.gateway_config, relay)
-            _refuse_what_cannot_be_broken(drill, bench)
             _until_quiet(place, book, told)
             outcome = _phases(drill, bench, place, plan_file, told)
             time.sleep(SETTLE_S)
@@ -159,8 +159,10 @@ def _refuse_lost_parts(stack: Stack, but: Collection[str] = ()) -> None:
             raise DrillError(f"{lost.part.name} ended with code {lost.code} during the drill; see {lost.log}")
 
 
-def _refuse_what_cannot_be_broken(drill: Drill, bench: Bench) -> None:
-    wrong = [why for p in drill.phases for f in p.faults if (why := lacking(bench, f))]
+def _refuse_what_cannot_be_broken(drill: Drill, place: Place) -> None:
+    """Before anything starts. Raises DrillError."""
+    ours, relayed = {p.name for p in parts(place, console=False)}, place.engine_url is None
+    wrong = [why for p in drill.phases for f in p.faults if (why := lacking(f, ours, relayed=relayed))]
     if wrong:
         raise DrillError("\n".join(wrong))
 

@@ -7,7 +7,7 @@ process, a process that is gone. Each kind is a pair of functions; what was brok
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,12 +39,12 @@ def mend(bench: Bench, fault: Fault) -> None:
     _PAIRS[fault.kind][1](bench, fault)
 
 
-def lacking(bench: Bench, fault: Fault) -> str | None:
-    """Why this stack cannot be broken so; None where it can."""
+def lacking(fault: Fault, parts: Collection[str], *, relayed: bool) -> str | None:
+    """Why a stack of these parts cannot be broken so; None where it can. `relayed`: the metrics are."""
     need = {"engine_stall": "engine", "engine_kill": "engine", "mlflow_blocked": "mlflow"}.get(fault.kind)
-    if need and need not in bench.stack.running:
-        return f"{fault.kind}: this stack did not start {need} itself, so it cannot break it"
-    if fault.kind == "metrics_blocked" and bench.metrics is None:
+    if need and need not in parts:
+        return f"{fault.kind}: this stack does not start {need} itself, so it cannot break it"
+    if fault.kind == "metrics_blocked" and not relayed:
         return "metrics_blocked: the collector reaches the engine's metrics without a relay"
     return None
 

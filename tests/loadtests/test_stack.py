@@ -74,7 +74,7 @@ def test_a_stopped_engine_is_silent_and_goes_on(tmp_path: Path) -> None:
     engine = server("engine")
     with started([engine], tmp_path, lambda _: None) as stack:
         bench, fault = Bench(stack, tmp_path / "gateway.yaml"), Fault(kind="engine_stall")
-        assert lacking(bench, fault) is None
+        assert lacking(fault, stack.running, relayed=False) is None
         inject(bench, fault)
         assert not answers(engine)
         mend(bench, fault)
@@ -125,9 +125,19 @@ def test_a_killed_engine_comes_back(tmp_path: Path) -> None:
 
 
 def test_what_was_not_started_here_cannot_be_broken(tmp_path: Path) -> None:
-    bench = Bench(Stack(tmp_path), tmp_path / "gateway.yaml")
-    assert "did not start engine itself" in str(lacking(bench, Fault(kind="engine_stall")))
-    assert "without a relay" in str(lacking(bench, Fault(kind="metrics_blocked")))
+    assert "does not start engine itself" in str(lacking(Fault(kind="engine_stall"), (), relayed=True))
+    assert "without a relay" in str(lacking(Fault(kind="metrics_blocked"), (), relayed=False))
+
+
+def test_a_drill_that_cannot_break_what_it_wants_starts_nothing(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "loadtests", "run", "smoke", "--out", str(tmp_path / "out")]
+    command += ["--engine", "http://127.0.0.1:9"]
+    done = subprocess.run(
+        command, check=False, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+    )
+    assert done.returncode == 3, done.stderr
+    assert "does not start engine itself" in done.stderr
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_prompt_fault_is_one_line_of_the_gateways_configuration(tmp_path: Path) -> None:
