@@ -84,26 +84,31 @@ def scrapes(*answers: contract.Answer) -> list[Batch]:
     return done
 
 
+def between(earlier: Batch, later: Batch) -> float:
+    """Seconds from one scrape's answer to another's: ten or twenty, and what the answers themselves took."""
+    began, ended = ({fact.at for fact in batch.metrics} for batch in (earlier, later))
+    return (max(ended) - max(began)).total_seconds()
+
+
 def test_the_first_scrape_tells_levels_and_the_second_what_happened_since() -> None:
     first, second = scrapes(grown(3), grown(10))
     assert {fact.kind for fact in first.metrics} == {Kind.GAUGE}
     assert {fact.interval_s for fact in first.metrics} == {None}
     assert (value(first, "requests_running"), value(first, "preemptions")) == (20, None)
     assert (value(second, "preemptions"), value(second, "generation_tokens")) == (7, 0)
-    assert all(9 < (fact.interval_s or 0) < 11 for fact in second.metrics)
+    assert {fact.interval_s for fact in second.metrics} == {between(first, second)}
 
 
 def test_a_failed_scrape_loses_no_count() -> None:
     first, failed, third = scrapes(grown(3), says(b"", 503), grown(10))
     assert [value(batch, "up") for batch in (first, failed, third)] == [1, 0, 1]
     assert value(third, "preemptions") == 7
-    spans = {round(fact.interval_s or 0): fact.metric for fact in third.metrics}
-    assert spans.keys() == {10, 20}  # since the last try, since the last good scrape
-    assert {fact.metric for fact in third.metrics if round(fact.interval_s or 0) == 10} == {
+    assert {fact.metric for fact in third.metrics if fact.interval_s == between(failed, third)} == {
         "up",
         "scrape_duration_s",
         "scrape_samples",
     }
+    assert {fact.interval_s for fact in third.metrics} == {between(failed, third), between(first, third)}
 
 
 def test_facts_carry_the_moment_their_answer_was_there() -> None:
