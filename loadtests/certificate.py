@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from collectors.episodes import Episode
 from collectors.judge.slo import Slo
+from loadtests.following import Followed
 from loadtests.knee import Knee, knee
 from loadtests.promises import Kept, by_adapter, by_turn, kept
 from loadtests.records import Record
@@ -43,6 +44,7 @@ class Measured:
     episodes: Sequence[Episode]
     queue_ms: Mapping[str, float]
     checks: Sequence[Check]
+    followed: Followed | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,7 @@ class Certificate:
     recoveries: tuple[Recovery, ...]
     goodput: float | None
     knee: Knee
+    followed: Followed | None
     provenance: Mapping[str, Any]
 
 
@@ -76,7 +79,7 @@ def certify(drill: Drill, slos: Sequence[Slo], m: Measured, provenance: Mapping[
     ended = m.happened[-1].ended
     named = {h.phase.name: h for h in m.happened}
     judged = [r for r in m.records if named[r.phase].phase.counts]
-    sound = [r for r in judged if not named[r.phase].phase.faults]
+    sound = [r for r in judged if not named[r.phase].phase.broken]
 
     def told(group: str, records: Sequence[Record]) -> Kept:
         return kept(group, records, m.queue_ms, slos, drill.ttft_ms, ended)
@@ -86,7 +89,7 @@ def certify(drill: Drill, slos: Sequence[Slo], m: Measured, provenance: Mapping[
     recovered = [
         Recovery(h.phase.name, took.total_seconds() if took is not None else None)
         for h in m.happened
-        if h.phase.faults
+        if h.phase.broken
         for took in [recovery(h, m.records, drill.ttft_ms)]
     ]
     controls = [r for r in m.records if named[r.phase].phase.quiet]
@@ -113,6 +116,7 @@ def certify(drill: Drill, slos: Sequence[Slo], m: Measured, provenance: Mapping[
         tuple(recovered),
         goodput,
         knee(sound, controls, drill.ttft_ms),
+        m.followed,
         provenance,
     )
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,12 @@ from collectors.model import EventFact
 from collectors.replay import timeline
 from collectors.store.delta import DeltaWriter
 from collectors.store.duckdb import DuckReader
+from loadtests import records
+from loadtests.course import Step, happened, steps
 from loadtests.driver import Driver
+from loadtests.evidence import Evidence, gathered
 from loadtests.faults import Bench, inject, lacking, mend
-from loadtests.scenario import Drill, Fault, Phase, plan
+from loadtests.scenario import Drill, Fault, plan
 from loadtests.score import Happened
 from loadtests.staging import files
 from loadtests.staging.parts import Place, parts
@@ -35,16 +38,6 @@ class DrillError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """Something to do at a time of the drill, in seconds from its start."""
-
-    at_s: float
-    do: str  # phase, inject, mend or end
-    phase: Phase
-    fault: Fault | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Outcome:
     """A drill that was run to its end."""
 
@@ -52,25 +45,7 @@ class Outcome:
     happened: tuple[Happened, ...]
     load: Path  # the folder with the generator's records
     summary: dict[str, Any]  # what the generator says of itself
-
-
-def steps(drill: Drill) -> list[Step]:
-    """Everything that happens, in order: what is broken in a phase is mended by its end."""
-    found, begins = [], 0.0
-    for phase in drill.phases:
-        length = phase.lasts.total_seconds()
-        found.append(Step(begins, "phase", phase))
-        for fault in phase.faults:
-            after = (fault.after or timedelta()).total_seconds()
-            lasts = min(length - after, fault.lasts.total_seconds() if fault.lasts else length)
-            found += [
-                Step(begins + after, "inject", phase, fault),
-                Step(begins + after + lasts, "mend", phase, fault),
-            ]
-        begins += length
-    found.append(Step(begins, "end", drill.phases[-1]))
-    order = {"mend": 0, "phase": 1, "inject": 2, "end": 3}
-    return sorted(found, key=lambda s: (s.at_s, order[s.do]))
+    evidence: Evidence = field(default_factory=Evidence)
 
 
 def run(drill: Drill, place: Place, book: Book, told: Callable[[str], None]) -> Outcome:
@@ -88,10 +63,15 @@ def run(drill: Drill, place: Place, book: Book, told: Callable[[str], None]) -> 
             outcome = _phases(drill, bench, place, plan_file, told)
             time.sleep(SETTLE_S)
             _refuse_lost_parts(stack)
-        return outcome
+            return _with_evidence(outcome, placed)
     finally:
         if relay:
             relay.stop()
+
+
+def _with_evidence(outcome: Outcome, place: Place) -> Outcome:
+    quiet = {h.phase.name for h in outcome.happened if h.phase.quiet}
+    return replace(outcome, evidence=gathered(place, outcome.began, records.read(outcome.load), quiet))
 
 
 def _phases(
@@ -114,7 +94,7 @@ def _phases(
         for fault in broken:
             mend(bench, fault)
         driver.stop()
-    return Outcome(began, tuple(_happened(marks)), driver.out, summary)
+    return Outcome(began, tuple(happened(marks)), driver.out, summary)
 
 
 def _take(step: Step, bench: Bench, broken: list[Fault]) -> None:
@@ -138,13 +118,6 @@ def _tell(step: Step, at: datetime, writer: DeltaWriter, place: Place, told: Cal
     line = {"at": at.isoformat(), "do": step.do, "phase": step.phase.name, "what": what}
     with (place.root / "progress.jsonl").open("a", encoding="utf-8") as progress:
         progress.write(json.dumps(line) + "\n")
-
-
-def _happened(marks: Sequence[tuple[datetime, Step]]) -> list[Happened]:
-    begins = [(at, s.phase) for at, s in marks if s.do == "phase"]
-    ends = [at for at, _ in begins[1:]] + [at for at, s in marks if s.do == "end"]
-    broken = {s.phase.name: at for at, s in reversed(marks) if s.do == "inject"}
-    return [Happened(p, at, end, broken.get(p.name)) for (at, p), end in zip(begins, ends, strict=True)]
 
 
 def _wait_until(at: datetime, driver: Driver) -> None:

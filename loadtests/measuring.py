@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
@@ -15,17 +15,15 @@ from collectors.episodes import episodes
 from collectors.judging import Book
 from collectors.replay import timeline
 from collectors.store.duckdb import DuckReader
-from loadtests import records
+from loadtests import keeping, records
 from loadtests.certificate import Measured
 from loadtests.conduct import Outcome
-from loadtests.records import Record
 from loadtests.scenario import Drill
 from loadtests.staging.parts import Place
-from loadtests.validity import Check, Driven, checks
+from loadtests.validity import Driven, checks
 
 AFTER = timedelta(seconds=60)  # rows and judgements that belong to a drill but came after its last phase
 PACKAGES = ("mangaops", "mlflow", "locust", "duckdb", "deltalake")
-ROWS_SHARE = 0.99
 
 
 def measured(drill: Drill, outcome: Outcome, place: Place, book: Book) -> Measured:
@@ -34,14 +32,15 @@ def measured(drill: Drill, outcome: Outcome, place: Place, book: Book) -> Measur
     since, until = outcome.happened[0].began, outcome.happened[-1].ended + AFTER
     sent = records.read(outcome.load)
     queue, stored = _rows(reader, since, until)
+    dropped, own = _dropped(reader, since, until), place.engine_url is None
     judged = [
         *checks(
             drill.limits, outcome.happened, sent, _driven(outcome.summary), _scrapes(reader, since, until)
         ),
-        _kept(sent, stored),
+        *keeping.checks(sent, stored, dropped, outcome.evidence, own_engine=own),
     ]
     found = episodes(timeline(reader, book, since - timedelta(seconds=1), until))
-    return Measured(outcome.happened, sent, found, queue, judged)
+    return Measured(outcome.happened, sent, found, queue, judged, outcome.evidence.followed)
 
 
 def provenance(text: str, book: Book, place: Place, engine: Mapping[str, Any]) -> dict[str, Any]:
@@ -71,26 +70,25 @@ def _driven(summary: Mapping[str, Any]) -> Driven:
     return Driven(sessions["planned"], sessions["offered"], summary["generator_cpu_share"])
 
 
-def _rows(reader: DuckReader, since: datetime, until: datetime) -> tuple[dict[str, float], set[str]]:
-    rows = reader.query("SELECT request_id, queue_ms FROM {requests}", since=since, until=until).to_pylist()
+def _rows(
+    reader: DuckReader, since: datetime, until: datetime
+) -> tuple[dict[str, float], dict[str, str | None]]:
+    """(queue wait in ms, trace id) by request id."""
+    sql = "SELECT request_id, trace_id, queue_ms FROM {requests}"
+    rows = reader.query(sql, since=since, until=until).to_pylist()
     queue = {r["request_id"]: float(r["queue_ms"]) for r in rows if r["queue_ms"] is not None}
-    return queue, {r["request_id"] for r in rows}
+    return queue, {r["request_id"]: r["trace_id"].hex() if r["trace_id"] else None for r in rows}
+
+
+def _dropped(reader: DuckReader, since: datetime, until: datetime) -> int:
+    """Spans that the collector gave up to hand on to MLflow."""
+    sql = "SELECT sum(value) AS n FROM {metrics} WHERE metric = 'forward_spans' AND label = 'dropped'"
+    return int(reader.query(sql, since=since, until=until).to_pylist()[0]["n"] or 0)
 
 
 def _scrapes(reader: DuckReader, since: datetime, until: datetime) -> list[datetime]:
     sql = 'SELECT "at" FROM {metrics} WHERE metric = \'up\' AND value = 1 ORDER BY "at"'
     return [row["at"].astimezone(UTC) for row in reader.query(sql, since=since, until=until).to_pylist()]
-
-
-def _kept(sent: Sequence[Record], stored: set[str]) -> Check:
-    """Every request that the gateway answered has its row: what is not there could not be judged."""
-    reached = [r for r in sent if r.status is not None]
-    there = sum(r.request_id in stored for r in reached)
-    share = there / len(reached) if reached else 0.0
-    found = f"{share:.1%} ({there} of {len(reached)})"
-    return Check(
-        "request rows stored, of requests answered", found, f"≥ {ROWS_SHARE:.0%}", share >= ROWS_SHARE
-    )
 
 
 def _version(name: str) -> str | None:

@@ -83,13 +83,17 @@ def _templated(c: Certificate, name: str) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(ms=_ms, share=_share, seconds=_seconds, instant=_instant)
+    environment.filters.update(ms=_ms, tenths=_tenths, share=_share, seconds=_seconds, instant=_instant)
     tables = [("Phases", c.phases), ("Adapters", c.adapters), ("Turns", c.turns)]
     return environment.get_template(name).render(c=c, tables=tables)
 
 
 def _ms(value: float | None) -> str:
     return "no data" if value is None else f"{value:,.0f} ms"
+
+
+def _tenths(value: float | None) -> str:
+    return "not told" if value is None else f"{value:,.1f} ms"
 
 
 def _share(value: float | None) -> str:

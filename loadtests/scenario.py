@@ -63,6 +63,11 @@ class Phase(Strict):
     quiet: bool = False
     counts: bool = True
 
+    @property
+    def broken(self) -> bool:
+        """Whether something is wrong in it: a fault, or traffic that an alert has to speak of."""
+        return bool(self.faults or self.expect)
+
     @model_validator(mode="after")
     def _fits(self) -> Phase:
         if self.quiet and (self.expect or self.faults):

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from loadtests.staging import files
-from loadtests.staging.parts import PORTS, Part, Place, alertmanager, parts, prometheus
+from loadtests.staging.parts import ADAPTER_SLOTS, PORTS, Part, Place, alertmanager, parts, prometheus
 from tests.conftest import ROOT
 
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
@@ -58,6 +58,15 @@ def test_every_service_is_started_with_its_parts_flags(name: str) -> None:
 def test_every_service_has_its_parts_environment(name: str) -> None:
     part, service = started()[name], SERVICES[name].get("environment", {})
     assert {k: service.get(k) for k in part.environment} == dict(part.environment)
+
+
+def test_the_engine_serves_the_same_adapters() -> None:
+    def modules(command: tuple[str, ...] | list[str]) -> dict[str, str]:
+        pairs = (word.split("=") for word in command if re.match(r"\w+_v\d+=", word))
+        return {name: Path(folder).name for name, folder in pairs}
+
+    assert len(modules(SERVICES["engine"]["command"])) > ADAPTER_SLOTS
+    assert modules(SERVICES["engine"]["command"]) == modules(started()["engine"].command)
 
 
 def test_the_gpu_takes_the_place_of_the_cpu() -> None:

@@ -14,7 +14,7 @@ from collectors.settings import Settings
 from collectors.validation import ConfigError
 from loadtests import rendering, scenario
 from loadtests.certificate import Measured, certify
-from loadtests.conduct import steps
+from loadtests.course import steps
 from loadtests.knee import knee
 from loadtests.records import Record, hit_ratio, quantile
 from loadtests.score import Happened, detections, false_alerts, harmed_at, recovery
