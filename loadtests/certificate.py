@@ -9,21 +9,22 @@ from typing import Any, Literal
 
 from collectors.episodes import Episode
 from collectors.judge.slo import Slo
+from loadtests.acceptance import Demand, demands
 from loadtests.following import Followed
 from loadtests.knee import Knee, knee
-from loadtests.promises import Kept, by_adapter, by_turn, kept
+from loadtests.promises import Kept, by_adapter, by_prompt, by_turn, kept
 from loadtests.records import Record
 from loadtests.scenario import Drill
 from loadtests.score import Detection, FalseAlert, Happened, detections, false_alerts, recovery
 from loadtests.validity import Check
 
 Verdict = Literal["pass", "fail", "invalid"]
-FACES: Mapping[str, str] = {
-    "instrumentation": (
+FACES: Mapping[bool, str] = {  # by whether the drill started its engine itself
+    True: (
         "This drill ran a tiny model on a CPU. It proves instrumentation, alerts and runbooks on a real "
         "engine. It says nothing about the capacity of a GPU."
     ),
-    "capacity": "This drill ran on the engine named below; its figures hold for that configuration of it.",
+    False: "This drill ran on the engine named below; its figures hold for that configuration of it.",
 }
 
 
@@ -44,6 +45,8 @@ class Measured:
     episodes: Sequence[Episode]
     queue_ms: Mapping[str, float]
     checks: Sequence[Check]
+    out_of_memory: int = 0  # requests
+    own_engine: bool = True
     followed: Followed | None = None
 
 
@@ -67,9 +70,11 @@ class Certificate:
     phases: tuple[Kept, ...]
     adapters: tuple[Kept, ...]
     turns: tuple[Kept, ...]
+    prompts: tuple[Kept, ...]
     recoveries: tuple[Recovery, ...]
     goodput: float | None
     knee: Knee
+    demands: tuple[Demand, ...]
     followed: Followed | None
     provenance: Mapping[str, Any]
 
@@ -94,12 +99,16 @@ def certify(drill: Drill, slos: Sequence[Slo], m: Measured, provenance: Mapping[
     ]
     controls = [r for r in m.records if named[r.phase].phase.quiet]
     goodput = told("sound", sound).goodput
-    reasons = _invalid(m.checks) or _failed(drill, found, wrong, recovered, goodput)
+    asked = demands(sound, m.queue_ms, m.out_of_memory, drill.ttft_ms)
+    reasons = _invalid(m.checks) or [
+        *_failed(drill, found, wrong, recovered, goodput),
+        *(_missed(asked) if drill.proves == "capacity" else ()),
+    ]
     verdict: Verdict = "invalid" if _invalid(m.checks) else "fail" if reasons else "pass"
     return Certificate(
         drill.name,
         drill.title,
-        FACES[drill.proves],
+        FACES[m.own_engine],
         verdict,
         tuple(reasons),
         m.happened[0].began,
@@ -113,9 +122,11 @@ def certify(drill: Drill, slos: Sequence[Slo], m: Measured, provenance: Mapping[
         tuple(told(h.phase.name, [r for r in m.records if r.phase == h.phase.name]) for h in m.happened),
         tuple(told(name, records) for name, records in by_adapter(judged).items()),
         tuple(told(name, records) for name, records in by_turn(judged).items()),
+        tuple(told(name, records) for name, records in by_prompt(judged).items()),
         tuple(recovered),
         goodput,
         knee(sound, controls, drill.ttft_ms),
+        tuple(asked),
         m.followed,
         provenance,
     )
@@ -143,6 +154,10 @@ def _failed(
         ),
         *_too_few(drill, goodput),
     ]
+
+
+def _missed(asked: Sequence[Demand]) -> list[str]:
+    return [f"{d.demand}: {d.found}" for d in asked if d.outcome == "missed"]
 
 
 def _late(d: Detection) -> str:

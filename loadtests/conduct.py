@@ -136,6 +136,8 @@ def _refuse_what_cannot_be_broken(drill: Drill, place: Place) -> None:
     """Before anything starts. Raises DrillError."""
     ours, relayed = {p.name for p in parts(place, console=False)}, place.engine_url is None
     wrong = [why for p in drill.phases for f in p.faults if (why := lacking(f, ours, relayed=relayed))]
+    if drill.proves == "capacity" and place.engine_url is None:
+        wrong.append("a tiny model on a CPU has no capacity to measure. Name an engine: --engine URL")
     if wrong:
         raise DrillError("\n".join(wrong))
 

@@ -31,7 +31,7 @@ def measured(drill: Drill, outcome: Outcome, place: Place, book: Book) -> Measur
     reader = DuckReader(str(place.store))
     since, until = outcome.happened[0].began, outcome.happened[-1].ended + AFTER
     sent = records.read(outcome.load)
-    queue, stored = _rows(reader, since, until)
+    queue, stored, out_of_memory = _rows(reader, since, until)
     dropped, own = _dropped(reader, since, until), place.engine_url is None
     judged = [
         *checks(
@@ -40,7 +40,9 @@ def measured(drill: Drill, outcome: Outcome, place: Place, book: Book) -> Measur
         *keeping.checks(sent, stored, dropped, outcome.evidence, own_engine=own),
     ]
     found = episodes(timeline(reader, book, since - timedelta(seconds=1), until))
-    return Measured(outcome.happened, sent, found, queue, judged, outcome.evidence.followed)
+    return Measured(
+        outcome.happened, sent, found, queue, judged, out_of_memory, own, outcome.evidence.followed
+    )
 
 
 def provenance(text: str, book: Book, place: Place, engine: Mapping[str, Any]) -> dict[str, Any]:
@@ -72,12 +74,13 @@ def _driven(summary: Mapping[str, Any]) -> Driven:
 
 def _rows(
     reader: DuckReader, since: datetime, until: datetime
-) -> tuple[dict[str, float], dict[str, str | None]]:
-    """(queue wait in ms, trace id) by request id."""
-    sql = "SELECT request_id, trace_id, queue_ms FROM {requests}"
+) -> tuple[dict[str, float], dict[str, str | None], int]:
+    """(queue wait in ms by request id, trace id by request id, requests that ran out of memory)."""
+    sql = "SELECT request_id, trace_id, queue_ms, oom_caught FROM {requests}"
     rows = reader.query(sql, since=since, until=until).to_pylist()
     queue = {r["request_id"]: float(r["queue_ms"]) for r in rows if r["queue_ms"] is not None}
-    return queue, {r["request_id"]: r["trace_id"].hex() if r["trace_id"] else None for r in rows}
+    traces = {r["request_id"]: r["trace_id"].hex() if r["trace_id"] else None for r in rows}
+    return queue, traces, sum(bool(r["oom_caught"]) for r in rows)
 
 
 def _dropped(reader: DuckReader, since: datetime, until: datetime) -> int:

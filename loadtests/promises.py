@@ -6,6 +6,7 @@ import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from math import inf
 from typing import Any
 
 from collectors.judge.slo import Slo, SloVerdict, verdict
@@ -21,6 +22,10 @@ OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
     ">=": operator.ge,
     "==": operator.eq,
     "!=": operator.ne,
+}
+PROMPTS: Mapping[str, float] = {
+    **{f"up to {tokens:,} tokens": tokens for tokens in (64, 512, 2048)},
+    "above 2,048 tokens": inf,
 }
 LONG_SESSION = 8  # turns; 12 % of production's sessions are longer
 
@@ -72,6 +77,16 @@ def by_adapter(records: Iterable[Record]) -> dict[str, list[Record]]:
 def by_turn(records: Iterable[Record]) -> dict[str, list[Record]]:
     """First turns, later ones, and those of long sessions."""
     return _grouped(records, lambda r: _turn(r.turn))
+
+
+def by_prompt(records: Iterable[Record]) -> dict[str, list[Record]]:
+    """Requests by the length of their prompt, as engines are compared; unknown lengths are left out."""
+    found = _grouped(records, lambda r: _length(r.prompt_tokens))
+    return {name: found[name] for name in PROMPTS if name in found}
+
+
+def _length(tokens: int | None) -> str | None:
+    return next((name for name, limit in PROMPTS.items() if tokens is not None and tokens <= limit), None)
 
 
 def _turn(turn: int) -> str:

@@ -14,6 +14,7 @@ from loadtests.certificate import Certificate
 from loadtests.promises import Kept
 
 HERE = Path(__file__).parent
+TABLES = ("phases", "adapters", "turns", "prompts")
 JSON, MARKDOWN, HTML = "certificate.json", "certificate.md", "certificate.html"
 
 
@@ -39,7 +40,7 @@ def _data(c: Certificate) -> dict[str, Any]:
         return [_group(k) for k in found]
 
     return {
-        **{k: v for k, v in asdict(c).items() if k not in {"phases", "adapters", "turns", "detections"}},
+        **{k: v for k, v in asdict(c).items() if k not in {*TABLES, "detections"}},
         "detections": [
             {
                 "phase": d.phase,
@@ -56,6 +57,7 @@ def _data(c: Certificate) -> dict[str, Any]:
         "phases": groups(c.phases),
         "adapters": groups(c.adapters),
         "turns": groups(c.turns),
+        "prompts": groups(c.prompts),
     }
 
 
@@ -84,7 +86,7 @@ def _templated(c: Certificate, name: str) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(ms=_ms, tenths=_tenths, share=_share, seconds=_seconds, instant=_instant)
-    tables = [("Phases", c.phases), ("Adapters", c.adapters), ("Turns", c.turns)]
+    tables = [("Phases", c.phases), ("Adapters", c.adapters), ("Turns", c.turns), ("Prompts", c.prompts)]
     return environment.get_template(name).render(c=c, tables=tables)
 
 

@@ -90,8 +90,8 @@ ROLES: dict[str, tuple[dict[str, Any], bool, bool]] = {
     "traces come in and stay": ({"otlp_port": 4318}, False, False),
     "traces come in and go on": ({"otlp_port": 4318, "mlflow": "http://a:5000"}, True, False),
     "traces are there already": ({"mlflow": "http://a:5000"}, False, True),
-    "both, and yet polled": (
-        {"otlp_port": 4318, "mlflow": "http://a:5000", "mlflow_mode": "poll"},
+    "traces are there already, in so many words": (
+        {"mlflow": "http://a:5000", "mlflow_mode": "poll"},
         False,
         True,
     ),
@@ -179,6 +179,11 @@ MISTAKES: dict[str, tuple[object, dict[str, str], list[str]]] = {
         {"mlflow": "http://127.0.0.1:5000", "mlflow_mode": "forward"},
         {},
         ["mangaops.yaml: mlflow_mode: only traces that are received can be forwarded. Set otlp_port"],
+    ),
+    "traces by two ways": (
+        {"mlflow": "http://127.0.0.1:5000", "mlflow_mode": "poll", "otlp_port": 4318},
+        {},
+        ["mangaops.yaml: mlflow_mode: traces that are received are not polled too"],
     ),
     "an experiment by its name": (
         {"mlflow_experiment": "chats"},

@@ -13,6 +13,7 @@ import typer
 
 from collectors.validation import ConfigError
 
+NEEDED = ("loadtests", "jinja2", "psutil")  # without which not even the drills can be listed
 HANDED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
 
@@ -32,7 +33,7 @@ def drills(context: typer.Context) -> None:
 
 
 def _become(module: str, arguments: list[str]) -> None:
-    if find_spec("loadtests") is None or find_spec("jinja2") is None:
+    if any(find_spec(name) is None for name in NEEDED):
         raise ConfigError("staging", ["its requirements are not installed. Run: make staging-setup"])
     # in our place, not below us: signals and the exit code need no passing on
     os.execv(sys.executable, [sys.executable, "-m", module, *arguments])  # noqa: S606 - our own module

@@ -115,7 +115,18 @@ def started(
         _bring_up(stack, parts, told, cancelled)
         yield stack
     finally:
-        stack.stop()
+        with _undisturbed():
+            stack.stop()
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Told to end while the parts are being stopped, it goes on: an exit half-way would leave the others."""
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 def refuse_busy(parts: Sequence[Part]) -> None:
