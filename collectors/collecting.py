@@ -16,7 +16,7 @@ from collectors.daemon import Clock, Loop, Source
 from collectors.judging import Book
 from collectors.keeping import Keeper
 from collectors.model import Batch
-from collectors.restoring import restore_written
+from collectors.restoring import restore_starts, restore_written
 from collectors.settings import Settings
 from collectors.sources.engine import MAX_GAP, EngineState, ScrapeLimits, Target, replica_name, scrape
 from collectors.sources.mlflow import polling as mlflow
@@ -130,6 +130,8 @@ async def _traces(settings: Settings, reader: Reader, clock: Clock) -> AsyncIter
     for row in restore_written(reader, OTLP, clock() - RESENT_WITHIN, MAX_REMEMBERED):
         start = row.at - timedelta(milliseconds=row.e2e_ms or 0.0)
         written.add(row.request_id, row.trace_id, start, row.at)
+    for told in restore_starts(reader, OTLP, clock() - RESENT_WITHIN):
+        written.add(told.key, None, told.begin, told.end)
     async with receiving(listener, clock, written, token=token, to=to) as receiver:
         yield Source(OTLP, receiver.poll, receiver.last)
 

@@ -9,6 +9,7 @@ from collectors.diagnose.stages import Peers, StageShare, leading, sentence, spl
 from collectors.model import EventFact, RequestFact
 from collectors.signals.points import Grid, Point
 from collectors.signals.readings import READINGS
+from collectors.signals.startup_facts import KINDS as START_UPS
 from collectors.store.lookup import events_before, find_requests, peers, scrape_interval
 from collectors.store.reader import Reader
 from collectors.store.series import series
@@ -23,7 +24,7 @@ AROUND = (
     "preemptions_per_s",
     "tokens_per_running_s",
 )
-EVENT_KINDS = ("first_seen", "returned", "engine_restart", "telemetry_gap", "alert")
+EVENT_KINDS = ("first_seen", "returned", "engine_restart", *START_UPS, "telemetry_gap", "alert")
 EVENT_SPAN = timedelta(minutes=15)
 INSTANTS = 24  # looks at the engine while the request ran
 LOOK_SCRAPES = 3  # each look reaches back so many scrapes: the least that still shows a rate

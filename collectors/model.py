@@ -90,7 +90,11 @@ class RequestFact:
 
 @dataclass(frozen=True, slots=True)
 class EventFact:
-    """Something that happened once: a first sight, a restart, a problem, an alert transition."""
+    """Something that happened once: a first sight, a restart, a start-up, a problem, an alert transition.
+
+    `subject` is what it happened to. How `before` and `after` are to be read, the kind says: a start-up's
+    is in `signals/startup_facts.py`.
+    """
 
     at: datetime
     kind: str

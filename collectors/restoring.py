@@ -10,6 +10,8 @@ from collectors.judge.alerts import Alert
 from collectors.judging import FORGET_GROUP, Book, Key, Memory
 from collectors.model import RequestFact
 from collectors.signals.changes import VERSIONED, Seen
+from collectors.signals.startup import StartUp
+from collectors.signals.startup_facts import KINDS, told_once
 from collectors.store.dialect import AT
 from collectors.store.reader import Reader
 from collectors.store.tables import TABLES, facts
@@ -77,6 +79,18 @@ def restore_written(reader: Reader, source: str, since: datetime, limit: int) ->
         since=since,
     )
     return facts(TABLES["requests"], found)[::-1]
+
+
+def restore_starts(reader: Reader, source: str, since: datetime) -> list[StartUp]:
+    """The start-ups that this source has told of."""
+    d = reader.dialect
+    kinds = ", ".join(map(d.literal, KINDS))
+    found = reader.query(
+        f"SELECT * FROM {{events}} WHERE kind IN ({kinds}) AND source = {d.literal(source)} "  # noqa: S608
+        f"AND {AT} > {d.instant(since)}",
+        since=since,
+    )
+    return told_once(facts(TABLES["events"], found))
 
 
 def group_of(by: Sequence[str], text: str) -> tuple[str, ...] | None:

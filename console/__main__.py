@@ -43,7 +43,10 @@ def _told(settings: Settings) -> dict[str, str]:
     """What the console reads of the settings, so that a file named here counts there too."""
     kept = {
         k: str(getattr(settings, k))
-        for k in ("store", "rules", "slos", "time_zone", "query_engine", "duckdb_memory")
+        for k in (
+            *("store", "drills", "drills_run", "rules", "slos"),
+            *("time_zone", "query_engine", "duckdb_memory"),
+        )
     }
     kept["scrape_interval"] = f"{settings.scrape_interval.total_seconds():g}s"
     return {PREFIX + k.upper(): v for k, v in kept.items()}

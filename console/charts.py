@@ -230,7 +230,7 @@ def _change(figure: go.Figure, m: Mark, frame: Frame, p: Palette, lift: int) -> 
         yref="paper",
         line={"color": p.accent, "width": 1.2, "dash": "dash"},
     )
-    late = m.at > frame.since + frame.span * 0.7
+    late = m.at > frame.since + frame.span * 0.5  # its label stands where there is more room
     figure.add_annotation(
         x=at,
         y=1,

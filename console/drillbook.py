@@ -7,12 +7,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from console.drilling import process
 from console.views import drills
 from console.views.drills import Drill
 
 CERTIFICATE, PROGRESS, LOGS = "certificate.json", "progress.jsonl", "logs"
 SHOWN = 50
 LIVELY = timedelta(seconds=60)  # a running stack writes its logs every few seconds
+LAST_BYTES = 16_384  # of what a drill printed
 NEEDED = (
     "title",
     "face",
@@ -37,10 +39,18 @@ def read(folder: Path, now: datetime) -> list[Drill]:
 
 
 def _drill(folder: Path, now: datetime) -> Drill:
+    # in this order: a drill writes its certificate before it ends
+    runs = process.pid(folder) is not None
     steps = drills.steps(_lines(folder / PROGRESS))
     began = steps[0].at if steps else None
     if not (folder / CERTIFICATE).is_file():
-        return Drill(folder.name, "running" if _lively(folder, now) else "broken off", began, steps)
+        state = drills.unfinished(
+            runs=runs or (not process.was_launched(folder) and _lively(folder, now)),
+            asked=process.was_asked_to_stop(folder),
+            begun=bool(steps) or not process.was_launched(folder),
+        )
+        said = drills.last_words(_end(folder / process.LOG))
+        return Drill(folder.name, state, began, steps, said=said, stoppable=runs)
     data = _certificate(folder / CERTIFICATE)
     if data is None:
         return Drill(folder.name, "unreadable", began, steps)
@@ -69,6 +79,16 @@ def _lines(file: Path) -> list[dict[str, Any]]:
         if isinstance(data, dict) and {"at", "do", "what"} <= data.keys():
             found.append(data)
     return found
+
+
+def _end(file: Path) -> str:
+    """The end of a text; nothing where there is none."""
+    try:
+        with file.open("rb") as log:
+            log.seek(max(0, file.stat().st_size - LAST_BYTES))
+            return log.read(LAST_BYTES).decode("utf-8", errors="replace")
+    except OSError:
+        return ""
 
 
 def _lively(folder: Path, now: datetime) -> bool:

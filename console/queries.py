@@ -11,7 +11,7 @@ from collectors.model import EventFact, Judgement, Kind, RequestFact
 from collectors.store.dialect import AT
 from collectors.store.reader import Reader
 from collectors.store.tables import TABLES, facts
-from console.views.facts import STAGES, Change, Inlet, Origin, Pulse, Slice
+from console.views.facts import STAGES, Change, Inlet, Life, Origin, Pulse, Slice
 
 DAY = timedelta(days=1)
 MAX_EVENTS = 500
@@ -70,13 +70,13 @@ def slices(reader: Reader, since: datetime, now: datetime, window: timedelta) ->
 
 
 def events(reader: Reader, since: datetime, now: datetime, kinds: Sequence[str]) -> list[EventFact]:
-    """Events of these kinds, newest first, at most MAX_EVENTS."""
+    """Events of these kinds, newest first, at most MAX_EVENTS; what two collectors heard stands once."""
     listed = ", ".join(reader.dialect.literal(k) for k in kinds)
     sql = (
         f"SELECT * FROM {{events}} WHERE kind IN ({listed}) AND {_within(reader, since, now)} "
         f"ORDER BY {AT} DESC LIMIT {MAX_EVENTS}"
     )
-    return facts(TABLES["events"], reader.query(sql, since=since, until=now))
+    return list(dict.fromkeys(facts(TABLES["events"], reader.query(sql, since=since, until=now))))
 
 
 def standing(reader: Reader, now: datetime, subject: str, since: datetime) -> list[Judgement]:
@@ -182,6 +182,20 @@ def _inlet(replica: str, rows: list[dict[str, Any]]) -> Inlet:
     # a level that is no longer told is none: an MLflow that is not configured any more is not dead
     levels = {r["metric"]: r["last"] for r in rows if r["kind"] == Kind.GAUGE and r["newest"] == newest}
     return Inlet(replica, newest.astimezone(UTC), counters, levels)
+
+
+def lives(reader: Reader, since: datetime, until: datetime) -> list[Life]:
+    """The processes behind the replicas that answered a scrape in the span, by the start that they state."""
+    rows = _rows(
+        reader,
+        f"SELECT replica, value, min({AT}) AS first FROM {{metrics}} WHERE metric = 'process_start_s' "
+        f"AND {_within(reader, since, until)} GROUP BY replica, value ORDER BY replica, value",
+        since,
+        until,
+    )
+    return [
+        Life(r["replica"], datetime.fromtimestamp(r["value"], UTC), r["first"].astimezone(UTC)) for r in rows
+    ]
 
 
 def row_counts(reader: Reader, since: datetime, now: datetime) -> dict[str, int]:

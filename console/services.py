@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -20,24 +21,32 @@ from collectors.settings import RUNBOOKS, Settings
 from collectors.signals.points import Grid, at_instant
 from collectors.signals.readings import READINGS
 from collectors.signals.runbooks import Runbook, RunbookError, parse
+from collectors.signals.startup import ENGINE
+from collectors.signals.startup_facts import KINDS as START_UPS
+from collectors.signals.startup_facts import told_once
 from collectors.store.errors import StoreError
 from collectors.store.reader import Reader
 from collectors.store.series import series
 from collectors.store.tables import REQUESTS, TABLES
 from console import drillbook, queries
-from console.views import evidence
+from console.drilling import catalogue, process, start
+from console.views import evidence, startups
 from console.views.drills import Drill
-from console.views.facts import Change, Failure, Inlet, Origin, Pulse, Slice, TableState, Told
+from console.views.facts import Change, Failure, Inlet, Origin, Pulse, Slice, Starts, TableState, Told
 from console.views.frame import SPARK_POINTS, Frame
+from console.views.offers import Catalogue
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-MARKS = ("first_seen", "returned", "engine_restart", "telemetry_gap", "scaling", "deploy")
+MARKS = ("first_seen", "returned", "engine_restart", *START_UPS, "telemetry_gap", "scaling", "deploy")
 SLICE = timedelta(
     minutes=5
 )  # the window of the latency rules, so that the verdict speaks of the same requests
 BEFORE = timedelta(minutes=15)
+STARTS_BACK = timedelta(days=7)  # engines run for days; events are few
+ANSWERS_WITHIN = timedelta(minutes=5)  # of its start an engine is scraped, or it is not scraped at all
+MAX_STARTS = 4  # that are shown stage by stage; the others have a line each
 MAX_SLICES = 300  # of the engines' histograms; a quiet past needs no more
 LAST_TURN = timedelta(hours=1)  # an SLO or rule not judged for so long is not being judged
 
@@ -64,6 +73,8 @@ class Desk:
     root: str = ""
     record: Record | None = None
     drills: Path = Path(".mangaops/drills")
+    drills_run: bool = True
+    catalogue: Callable[[], Catalogue | Failure | None] = catalogue.ask
 
     def rule(self, name: str) -> Rule | None:
         """The rule of that name."""
@@ -84,6 +95,7 @@ def open_desk(reader: Reader, settings: Settings, versions: Callable[[str], int 
         settings.store,
         _record(settings),
         settings.drills,
+        settings.drills_run,
     )
 
 
@@ -135,6 +147,34 @@ def drills(desk: Desk, now: datetime) -> list[Drill] | Failure:
         return drillbook.read(desk.drills, now)
     except OSError as error:
         return Failure(f"{desk.drills} cannot be read: {error.strerror}", "Check its permissions")
+
+
+def run_drill(desk: Desk, known: Catalogue, name: str, engine: str, now: datetime) -> str | Failure:
+    """Start a drill of the catalogue; gives the name that its folder has. One drill at a time."""
+    if not desk.drills_run or known.offer(name) is None:
+        return Failure("this console does not run that drill", "Choose one of the list")
+    if wrong := start.fault_of(engine):
+        return Failure(f"the engine's URL {wrong}", "Write it like http://gpu:8000")
+    try:
+        with start.alone(desk.drills):
+            if going := next((d.name for d in drillbook.read(desk.drills, now) if d.goes_on), None):
+                return Failure(f"{going} runs already", "Wait until it has ended, or stop it")
+            folder = start.folder_of(desk.drills, name, now)
+            process.launch(folder, start.command(name, folder, engine), start.environment(os.environ))
+    except OSError as error:
+        return Failure(f"it could not be started: {error}", f"Check the permissions of {desk.drills}")
+    return folder.name
+
+
+def stop_drill(desk: Desk, name: str, now: datetime) -> Failure | None:
+    """Ask a drill that a console started to stop."""
+    try:
+        running = {d.name for d in drillbook.read(desk.drills, now) if d.stoppable}
+        if not desk.drills_run or name not in running or not process.ask_to_stop(desk.drills / name):
+            return Failure(f"{name} does not run", "It may have ended just now")
+    except OSError as error:
+        return Failure(f"{name} could not be stopped: {error}", "Stop it as the user who started it")
+    return None
 
 
 @guarded
@@ -196,8 +236,22 @@ def alert_events(desk: Desk, frame: Frame) -> list[EventFact]:
 @guarded
 def source_events(desk: Desk, frame: Frame) -> list[EventFact]:
     """Problems, gaps and restarts of the span, newest first."""
-    kinds = ("problem", "telemetry_gap", "engine_restart", "first_seen", "returned", "present_at_start")
+    restarts = ("telemetry_gap", "engine_restart", *START_UPS)
+    kinds = ("problem", *restarts, "first_seen", "returned", "present_at_start")
     return queries.events(desk.reader, frame.since, frame.now, kinds)
+
+
+@guarded
+def starts(desk: Desk, frame: Frame) -> Starts:
+    """The newest start-up of each process that told of one, with when its process was heard."""
+    told = told_once(queries.events(desk.reader, frame.now - STARTS_BACK, frame.now, START_UPS))
+    newest = startups.newest(told)
+    heard = {
+        s.key: queries.lives(desk.reader, s.begin, min(s.end + ANSWERS_WITHIN, frame.now))
+        for s in newest[:MAX_STARTS]
+        if s.kind == ENGINE and s.failure is None
+    }
+    return Starts(frame.now - STARTS_BACK, newest, startups.counted(told), heard)
 
 
 @guarded

@@ -101,7 +101,7 @@ class Run:
         """Wait for the start, begin every session on time, and let the last answers end."""
         prepare(self.user)
         self.user.environment.events.quitting.add_listener(self._stop)
-        mine = self._mine()
+        mine = sessions(self.plan, self.worker, self.of)
         under_way, first = _under_way(mine)  # before the start: thousands of them take seconds to make
         clock = self._met()
         watch = gevent.spawn(self._watch, clock)
@@ -115,10 +115,6 @@ class Run:
         self.group.join(timeout=self.plan.limits.drain_s)
         watch.kill()
         self._stop()
-
-    def _mine(self) -> Iterator[Session]:
-        """This worker's sessions. The next one is made before its time comes."""
-        return (each for each in sessions(self.plan) if each.index % self.of == self.worker)
 
     def _met(self) -> Clock:
         """Say that this worker is ready, and wait until all are: the start is one instant for everybody."""

@@ -85,11 +85,13 @@ class Session:
         return self.turns[0].start_s
 
 
-def sessions(plan: Plan) -> Iterator[Session]:
-    """Every session that has a turn to send, in order of beginning. One is made when it is asked for."""
+def sessions(plan: Plan, share: int = 0, of: int = 1) -> Iterator[Session]:
+    """Every session that has a turn to send, in order of beginning. One is made when it is asked for.
+
+    Of several generators each makes its own share, numbered from 0.
+    """
     for index, (at_s, phase) in enumerate(_beginnings(plan)):
-        session = _session(plan, index, at_s, phase)
-        if session.turns:
+        if index % of == share and (session := _session(plan, index, at_s, phase)).turns:
             yield session
 
 

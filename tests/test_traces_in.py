@@ -23,7 +23,7 @@ from collectors.sources.otlp.receiving import receiving
 from collectors.sources.otlp.written import Written
 from collectors.store.duckdb import DuckReader
 from tests.servers import free_port
-from tests.sources.spans import T, export, later, trace
+from tests.sources.spans import READY, T, export, later, start_up, trace
 
 SHORT = timedelta(seconds=0.3)
 PATIENCE_S = 30.0
@@ -85,6 +85,15 @@ def test_what_is_sent_again_after_a_restart_has_its_row_already(store_root: Path
     lived(store_root, free_port(), [one])
     lived(store_root, free_port(), [[*one, *other]])
     check(store_root, Counter(["req-1", "req-2"]))
+
+
+def test_the_start_of_an_engine_is_one_event_however_often_it_is_sent(store_root: Path) -> None:
+    told = later(start_up(), now() - READY - timedelta(seconds=3))
+    for _ in range(2):  # and over a restart
+        assert lived(store_root, free_port(), [told, told]) == [200, 200]
+    kept = DuckReader(str(store_root)).query("SELECT kind, subject FROM {events}").to_pylist()
+    assert kept == [{"kind": "engine_startup", "subject": "127.0.0.1"}]
+    check(store_root, Counter())
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,9 @@ from collectors.cli.output import NO, complain, instant, number, out, print_json
 from collectors.diagnose.stages import MEANING, StageShare
 from collectors.explaining import Around, Explanation, find_requests
 from collectors.explaining import explain as explain_request
-from collectors.model import RequestFact
+from collectors.model import EventFact, RequestFact
+from collectors.signals.startup_facts import KINDS as START_UPS
+from collectors.signals.startup_facts import summary
 
 MAX_TURNS = 20
 MAX_EVENTS = 8
@@ -90,9 +92,7 @@ def _print(a: Explanation) -> None:
     )
     notable = [e for e in a.events if e.kind != "alert" or "firing" in (e.before, e.after)][:MAX_EVENTS]
     if notable:
-        rows = [
-            (instant(e.at), e.kind, escape(e.subject), escape(_change(e.before, e.after))) for e in notable
-        ]
+        rows = [(instant(e.at), e.kind, escape(e.subject), escape(_change(e))) for e in notable]
         print_table("Events in the 15 minutes before", ("at (UTC)", "kind", "subject", "change"), rows)
 
 
@@ -108,8 +108,10 @@ def _around_row(x: Around) -> tuple[str, ...]:
     return (x.reading, number(x.least, x.unit), number(x.most, x.unit), escape(silent))
 
 
-def _change(before: str | None, after: str | None) -> str:
-    return f"{before} → {after}" if before else (after or "")
+def _change(e: EventFact) -> str:
+    if e.kind in START_UPS:
+        return summary(e)
+    return f"{e.before} → {e.after}" if e.before else (e.after or "")
 
 
 def _tokens(r: RequestFact) -> str:

@@ -53,6 +53,7 @@ class Span:
     """One span, as far as a request's row is made of it. `trace_id` is 32 hex digits, `span_id` 16.
 
     `failed` is status ERROR, `message` its description. Latencies of engines are in seconds.
+    `sender` is the process that sent it, as far as that is known.
     """
 
     trace_id: str
@@ -64,6 +65,7 @@ class Span:
     attributes: Mapping[str, Any]
     failed: bool = False
     message: str | None = None
+    sender: str | None = None
 
 
 def request_row(spans: Collection[Span], source: str) -> RequestFact | None:

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import streamlit as st
 
 from console import links, markup, services
+from console.drilling.process import LOG
+from console.screens import certificates, running
 from console.screens.parts import Tick, answered, draw, heading, live
 from console.services import Desk
 from console.views import drills, words
 from console.views.drills import Drill
 from console.views.frame import Frame, clock
-
-NONE = "nothing"
-HEAD = (
-    ("", ""),
-    ("Offered", "r"),
-    ("Failed", "r"),
-    ("Good", "r"),
-    *((label, "r") for label, _ in drills.FIGURES),
-)
 
 
 def show(desk: Desk, tick: Tick) -> None:
@@ -29,27 +24,39 @@ def show(desk: Desk, tick: Tick) -> None:
 def _body(desk: Desk, tick: Tick) -> None:
     frame = tick()
     heading("Drills", frame, None, "Will it hold, and would we have noticed if it did not?")
-    found = answered(services.drills(desk, frame.now), [])
-    if not found:
+    above = st.container()  # filled last: listing the drills takes seconds the first time
+    # a folder is as it is now, whichever instant is looked at
+    found = answered(services.drills(desk, datetime.now(UTC)), [])
+    if found:
+        _followed(desk, found, frame)
+    else:
         remedy = markup.join(
             "Run one: ", markup.tag("code", "make drill", cls="m-code"), ". It appears here by itself."
         )
         draw(markup.notice("No drill was run yet.", remedy))
-        return
+    with above:
+        running.offer(desk, found, frame)
+
+
+def _followed(desk: Desk, found: list[Drill], frame: Frame) -> None:
     names = [d.name for d in found]
-    chosen = st.selectbox("Drill", names, key="drill", bind="query-params", width=420)
+    # none is chosen at first: a default would be left out of the URL, which names the drill that is followed
+    chosen = st.selectbox(
+        "Drill", names, None, key="drill", bind="query-params", placeholder=names[0], width=420
+    )
     drill = next((d for d in found if d.name == chosen), found[0])
     _hero(drill, frame)
+    running.stop(desk, drill)
     if drill.data is None:
         _progress(drill, frame)
     else:
-        _certificate(drill, [d for d in found if d.data and d.name != drill.name])
+        certificates.show(drill, [d for d in found if d.data and d.name != drill.name])
     _list(found, frame)
 
 
 def _hero(drill: Drill, frame: Frame) -> None:
     tone = drills.TONES[drill.state]
-    began = clock(drill.began, frame) if drill.began else "not begun"
+    began = clock(drill.began, frame) if drill.began else "No phase has begun."
     lines: list[object] = [began]
     if drill.data:
         lines = [drill.data["face"], markup.Html("<br>"), began, " · ", drills.load(drill.data)]
@@ -66,69 +73,18 @@ def _hero(drill: Drill, frame: Frame) -> None:
 
 
 def _progress(drill: Drill, frame: Frame) -> None:
-    items = [
-        markup.tag("li", clock(s.at, frame, both=False), markup.tag("div", s.text, cls="m-grow"))
-        for s in reversed(drill.steps)
-    ]
-    body = (
-        markup.tag("ul", *items, cls="m-list")
-        if items
-        else markup.tag("div", "The stack is starting.", cls="m-none")
-    )
-    draw(markup.card("Progress", body, markup.source("", f"{len(items)} steps")))
-
-
-def _certificate(drill: Drill, others: list[Drill]) -> None:
-    data = drill.data or {}
-    rows = [
-        (*row[:-1], markup.chip("in time", "ok") if row[-1] else markup.chip("not in time", "bad"))
-        for row in drills.detections(data)
-    ]
-    head = [
-        ("Phase", ""),
-        ("Alert", ""),
-        ("Allowed", "r"),
-        ("After injection", "r"),
-        ("After first harm", "r"),
-        ("", ""),
-    ]
-    wrong = [f"{words.title(w['alert'])} in {words.title(w['phase'])}" for w in data["false_alerts"]]
-    said = f"False alerts in controls: {', '.join(wrong)}." if wrong else "No alert fired in a control."
-    seen = markup.table(head, rows) if rows else markup.tag("div", "It expects no alert.", cls="m-none")
-    draw(
-        markup.card("Did the alerts see it", markup.join(seen, markup.tag("div", said, cls="m-none m-note")))
-    )
-    checks = [
-        (
-            c["name"],
-            c["found"],
-            c["allowed"],
-            markup.chip("held", "ok") if c["held"] else markup.chip("not held", "bad"),
-        )
-        for c in data["checks"]
-    ]
-    columns = [("Check", ""), ("Found", "r"), ("Allowed", "r"), ("", "")]
-    draw(markup.card("Was the measurement sound", markup.table(columns, checks)))
-    for title, kind in (("Phases", "phases"), ("Adapters", "adapters"), ("Turns", "turns")):
-        src = markup.source("", "on intended time")
-        draw(markup.card(title, markup.table(HEAD, drills.groups(data, kind)), src))
-    _comparison(drill, others)
-
-
-def _comparison(drill: Drill, others: list[Drill]) -> None:
-    if not others:
-        return
-    chosen = st.selectbox(
-        "Compare with", [NONE, *(d.name for d in others)], key="against", bind="query-params", width=420
-    )
-    other = next((d for d in others if d.name == chosen), None)
-    if other is None or other.data is None or drill.data is None:
-        return
-    differing = drills.differences(drill.data, other.data)
-    if differing:
-        draw(markup.notice("They differ in more than their figures.", "; ".join(differing)))
-    head = [("", ""), (drill.name, "r"), (other.name, "r"), ("Change", "r")]
-    draw(markup.card("Beside each other", markup.table(head, drills.compared(drill.data, other.data))))
+    """The steps of the drill; what the stack says until there is one, and once there will be none."""
+    if drill.steps:
+        items = [(clock(s.at, frame, both=False), s.text) for s in reversed(drill.steps)]
+        rows = [markup.tag("li", at, markup.tag("div", text, cls="m-grow")) for at, text in items]
+        steps = words.counted(len(rows), "step")
+        draw(markup.card("Progress", markup.tag("ul", *rows, cls="m-list"), markup.source("", steps)))
+    elif drill.goes_on and not drill.said:
+        draw(markup.card("Progress", markup.tag("div", "The stack is starting.", cls="m-none")))
+    if drill.said and not (drill.goes_on and drill.steps):
+        title = "The stack is starting" if drill.goes_on else "What it said last"
+        said = markup.tag("pre", "\n".join(drill.said), cls="m-log")
+        draw(markup.card(title, said, markup.source(LOG)))
 
 
 def _list(found: list[Drill], frame: Frame) -> None:

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from collectors.model import EventFact
 from console import markup, services
+from console.screens import startups
 from console.screens.parts import Tick, answered, draw, empty, heading, live
 from console.services import Desk
 from console.views import changes, sources, words
@@ -42,6 +43,9 @@ def _body(desk: Desk, tick: Tick) -> None:
         draw(_reader(reader, frame, interval))
     if not found and not inlets and not readers:
         draw(markup.notice("Nothing was scraped in this range.", _heard(known, frame)))
+    starts = answered(services.starts(desk, frame), None)
+    if starts is not None:
+        draw(startups.cards(starts, frame))
     events = answered(services.source_events(desk, frame), [])
     draw(_problems(sources.problems(events), frame))
     draw(_events([e for e in events if e.kind != "problem"], frame))

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from collectors.model import EventFact
+from collectors.signals.startup_facts import KINDS as START_UPS
+from collectors.signals.startup_facts import brief, read, summary
 from console.views import words
 from console.views.frame import Frame, clock
 
@@ -15,6 +17,8 @@ KINDS = {
     "returned": "Back",
     "present_at_start": "Present at start",
     "engine_restart": "Engine restart",
+    "engine_startup": "Engine start",
+    "gateway_startup": "Gateway start",
     "telemetry_gap": "Telemetry gap",
     "problem": "Problem",
     "alert": "Alert",
@@ -54,11 +58,18 @@ def text(event: EventFact, titles: Mapping[str, str] | None = None) -> str:
     if event.kind in SIGHTS and value:
         name = COLUMNS.get(column, column)
         return f"{name} {event.before} → {value}" if event.before else f"{name} {value}"
+    if event.kind in START_UPS:
+        return summary(event)
     if event.kind == "alert":
         old, new = (words.state_word(s or "") for s in (event.before, event.after))
         return f"{alert_name(event, titles or {})}: {old} → {new}"
     parts = [event.subject, event.before or "", event.after or ""]
     return ": ".join(p for p in parts if p)
+
+
+def label(event: EventFact) -> str:
+    """The event as a mark on a chart, where there is room for less."""
+    return brief(event) if event.kind in START_UPS else text(event)
 
 
 def telling(events: Sequence[EventFact]) -> list[EventFact]:
@@ -74,7 +85,7 @@ def releases(events: Sequence[EventFact]) -> list[EventFact]:
 def _line(event: EventFact, frame: Frame, before: datetime | None, titles: Mapping[str, str]) -> Line:
     gap = before - event.at if before else timedelta(-1)
     detail = f"{words.length(gap)} before" if gap >= timedelta() else ""
-    tone = "info" if event.kind in {*SIGHTS, "deploy", "scaling"} else "warn"
+    tone = "info" if event.kind in {*SIGHTS, "deploy", "scaling"} or _became_ready(event) else "warn"
     return Line(
         event.at,
         clock(event.at, frame, both=False),
@@ -84,6 +95,11 @@ def _line(event: EventFact, frame: Frame, before: datetime | None, titles: Mappi
         tone,
         event.at,
     )
+
+
+def _became_ready(event: EventFact) -> bool:
+    start = read(event)
+    return start is not None and start.failure is None
 
 
 def alert_name(event: EventFact, titles: Mapping[str, str]) -> str:

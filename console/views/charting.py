@@ -57,7 +57,7 @@ def marks(
     events: Iterable[EventFact], states: Sequence[Change], frame: Frame, titles: Mapping[str, str]
 ) -> list[Mark]:
     """Changes as lines and firing alerts as bands."""
-    changed = [Mark(e.at, changes.text(e)) for e in changes.releases(list(events))][:MAX_CHANGES]
+    changed = [Mark(e.at, changes.label(e)) for e in changes.releases(list(events))][:MAX_CHANGES]
     return [*changed, *_fired(states, frame, titles)]
 
 

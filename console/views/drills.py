@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,9 +15,15 @@ TONES: Mapping[str, str] = {
     "fail": "bad",
     "invalid": "warn",
     "running": "info",
+    "stopping": "info",
+    "stopped": "none",
+    "not begun": "bad",
     "broken off": "none",
     "unreadable": "bad",
 }
+GOING = ("running", "stopping")
+LAST_LINES, WIDEST = 20, 300
+CONTROLS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")  # colours and the like
 FIGURES = (
     ("TTFT P50", "ttft_p50_ms"),
     ("TTFT P95", "ttft_p95_ms"),
@@ -35,18 +42,43 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Drill:
-    """A drill's folder. `state` is its verdict, or running or broken off; `data` its certificate, if any."""
+    """A drill's folder. `state` is its verdict, or how far it came without one; `data` its certificate.
+
+    `said` is the end of what it printed, where a console started it; `stoppable`, that its process runs.
+    """
 
     name: str
     state: str
     began: datetime | None
     steps: tuple[Step, ...] = ()
     data: Mapping[str, Any] | None = None
+    said: tuple[str, ...] = ()
+    stoppable: bool = False
 
     @property
     def title(self) -> str:
         """What it is called on screen."""
         return str(self.data["title"]) if self.data else self.name
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it has not ended yet."""
+        return self.state in GOING
+
+
+def unfinished(*, runs: bool, asked: bool, begun: bool) -> str:
+    """A drill without a certificate, in words: whether it runs, was asked to stop, and saw a phase begin."""
+    if runs:
+        return "stopping" if asked else "running"
+    if asked:
+        return "stopped"
+    return "broken off" if begun else "not begun"
+
+
+def last_words(text: str) -> tuple[str, ...]:
+    """The last lines of what a drill printed, without blank ones and control characters, each bounded."""
+    lines = [CONTROLS.sub("", line).rstrip()[:WIDEST] for line in text.splitlines()]
+    return tuple([line for line in lines if line][-LAST_LINES:])
 
 
 def steps(lines: Sequence[Mapping[str, Any]]) -> tuple[Step, ...]:
@@ -92,24 +124,30 @@ def groups(data: Mapping[str, Any], kind: str) -> list[tuple[str, ...]]:
             words.amount(g["goodput"], "ratio"),
             *(words.amount(g[key], "ms") for _, key in FIGURES),
         )
-        for g in data[kind]
+        for g in data.get(kind, ())
     ]
 
 
 def compared(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
-    """(what, this, the other, change) for phases that both have; a change only where both have a value."""
-    theirs = {g["group"]: g for g in other["phases"]}
-    return [
-        (
-            f"{words.title(g['group'])}: {label}",
-            words.amount(g[key], "ms"),
-            words.amount(theirs[g["group"]][key], "ms"),
-            _change(g[key], theirs[g["group"]][key]),
-        )
-        for g in one["phases"]
-        if g["group"] in theirs
-        for label, key in FIGURES
-    ]
+    """(what, this, the other, change): the rate that was held, then latencies of what both have."""
+    held = (one["knee"]["held"], other["knee"]["held"])
+    rate = ("Requests a second that were held", _rate(held[0]), _rate(held[1]), _change(*held))
+    return [rate, *(row for kind in ("phases", "prompts") for row in _latencies(one, other, kind))]
+
+
+def _latencies(
+    one: Mapping[str, Any], other: Mapping[str, Any], kind: str
+) -> Iterator[tuple[str, str, str, str]]:
+    theirs = {g["group"]: g for g in other.get(kind, ())}
+    for g in one.get(kind, ()):
+        for label, key in FIGURES if g["group"] in theirs else ():
+            a, b = g[key], theirs[g["group"]][key]
+            named = f"{words.title(g['group'])}: {label}"
+            yield named, words.amount(a, "ms"), words.amount(b, "ms"), _change(a, b)
+
+
+def _rate(held: float | None) -> str:
+    return "none" if held is None else f"{held:.1f}"
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:

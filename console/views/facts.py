@@ -8,6 +8,7 @@ from typing import Literal
 
 from collectors.signals.points import Point
 from collectors.signals.readings import Reading
+from collectors.signals.startup import StartUp
 
 STAGES = ("gateway", "frontend", "queue", "prefill", "decode")  # in the order in which they happen
 
@@ -104,6 +105,29 @@ class Inlet:
         return sum(
             n for (m, label), n in self.counted.items() if m == metric and label in (labels or (label,))
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """A replica's process: when it began, as it says itself, and the first scrape that it answered."""
+
+    replica: str
+    began: datetime
+    answered: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Starts:
+    """What processes told of their start since an instant: of each the newest, newest first.
+
+    `counted` is how often each began, by kind and name; `lives` who answered scrapes soon after a start-up,
+    by its key.
+    """
+
+    since: datetime
+    newest: list[StartUp]
+    counted: dict[tuple[str, str], int] = field(default_factory=dict)
+    lives: dict[str, list[Life]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

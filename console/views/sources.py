@@ -70,6 +70,7 @@ def received(inlet: Inlet) -> list[tuple[str, str]]:
         ("Refused", words.counted(_refused(inlet), "export")),
         ("Late or twice", words.counted(late, "span")),
         ("Of no request", words.counted(unused, "span")),
+        ("Of a start-up", words.counted(inlet.count("otlp_spans", "of_a_start"), "span")),
         ("Held", _held(inlet)),
         ("Written early", words.counted(inlet.count("otlp_spans", "evicted"), "trace")),
     ]

@@ -118,9 +118,10 @@ def engine(place: Place) -> Part:
         *("--lora-modules", *modules),
         *("--otlp-traces-endpoint", f"{place.url('collector')}/v1/traces"),
     )
-    return Part(
-        "engine", command, place.ports["engine"], "/health", ENGINE_ENVIRONMENT, (), ("gateway",), 300.0
-    )
+    # what tells its start-up from other engines': the name under which it is scraped
+    named = {"OTEL_RESOURCE_ATTRIBUTES": f"service.instance.id={HOST}:{place.ports['engine']}"}
+    environment = {**ENGINE_ENVIRONMENT, **named}
+    return Part("engine", command, place.ports["engine"], "/health", environment, (), ("gateway",), 300.0)
 
 
 ENGINE_FLAGS = (

@@ -21,6 +21,7 @@ from collectors.settings import Settings
 from collectors.sources.tape import Tape, load
 from collectors.store.delta import DeltaWriter
 from collectors.store.duckdb import DuckReader
+from console.drilling import process
 from tests.conftest import CHROMIUM, ROOT
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -112,8 +113,8 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
 class serving:  # noqa: N801 - reads as a context
     """The console on a free port, stopped at the end."""
 
-    def __init__(self, root: Path, log: Path) -> None:
-        self.root, self.log = root, log
+    def __init__(self, root: Path, log: Path, **environment: str) -> None:
+        self.root, self.log, self.environment = root, log, {**os.environ, **environment}
 
     def __enter__(self) -> str:
         import socket
@@ -123,7 +124,7 @@ class serving:  # noqa: N801 - reads as a context
             port = listener.getsockname()[1]
         command = [sys.executable, "-m", "console", "--store", str(self.root), "--port", str(port)]
         with self.log.open("w") as log:
-            self.process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, env={**os.environ})
+            self.process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, env=self.environment)
         url = f"http://127.0.0.1:{port}"
         for _ in range(200):
             try:
@@ -209,6 +210,29 @@ def test_live_and_long_silent_says_so(browser, served: Served) -> None:
         page.get_by_text("The collector has been silent").wait_for(timeout=30_000)
         page.get_by_text("Show the last known moment").click()
         page.get_by_text("Chat is").first.wait_for(timeout=30_000)
+
+
+def test_a_drill_that_runs_is_followed_and_stopped(browser, tmp_path: Path) -> None:
+    folder = tmp_path / "drills" / "smoke-1"
+    says = "import time; print('engine is ready after 28 s', flush=True); time.sleep(300)"
+    process.launch(folder, [sys.executable, "-c", says], os.environ)
+    try:
+        with serving(tmp_path / "none", tmp_path / "log", MANGAOPS_DRILLS=str(folder.parent)) as url:
+            for width, scheme in (VIEWS[-1], VIEWS[0]):
+                with looking(browser, width, scheme) as (page, _):
+                    page.goto(f"{url}/drills?drill=smoke-1")
+                    page.get_by_text("Drill to run").wait_for(timeout=90_000)
+                    page.get_by_text("engine is ready after 28 s").wait_for(timeout=30_000)
+                    settle(page)
+                    assert page.evaluate(FAULTS) == []
+                    assert page.get_by_role("button", name="Run", exact=True).is_disabled()
+                    if (width, scheme) == VIEWS[0]:
+                        page.get_by_role("button", name="Stop", exact=True).click()
+                        page.get_by_text("What it said last").wait_for(timeout=30_000)
+                        assert "drill=smoke-1" in page.url
+    finally:
+        process.ask_to_stop(folder)
+    assert process.pid(folder) is None
 
 
 class looking:  # noqa: N801 - reads as a context

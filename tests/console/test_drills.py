@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -38,7 +39,7 @@ def stepped(folder: Path, name: str, age_s: float) -> None:
     logs = folder / name / "logs"
     logs.mkdir(parents=True)
     (logs / "engine.log").write_text("up")
-    os.utime(logs / "engine.log", (NOW.timestamp() - age_s,) * 2)
+    os.utime(logs / "engine.log", (time.time() - age_s,) * 2)
     lines = [
         {"at": NOW.isoformat(), "do": "phase", "phase": "stall", "what": "stall"},
         {"at": NOW.isoformat(), "do": "inject", "phase": "stall", "what": "engine_stall"},
@@ -105,7 +106,8 @@ def test_two_drills_stand_beside_each_other(look: Look, folder: Path) -> None:
     for name, seed in (("tiny-1", 42), ("tiny-2", 7)):
         kept(folder, name, seed=seed)
     _, test = look("drills", "drills")
-    chosen = test.selectbox(key="drill").value
+    chosen = test.selectbox(key="drill").placeholder
+    assert test.selectbox(key="drill").value is None, "a default would be left out of the URL"
     other = "tiny-1" if chosen == "tiny-2" else "tiny-2"
     test.selectbox(key="against").select(other).run()
     assert not test.exception
@@ -122,4 +124,6 @@ def test_a_change_is_against_the_other(folder: Path) -> None:
     rows = {row[0]: row[1:] for row in drills.compared(one, other)}
     assert rows["Control: TTFT P50"] == ("100 ms", "200 ms", "-50%")
     other["phases"][0]["ttft_p50_ms"] = None
-    assert drills.compared(one, other)[0][1:] == ("100 ms", "no data", "–")
+    assert drills.compared(one, other)[1][1:] == ("100 ms", "no data", "–")
+    other["knee"]["held"] = 2.0
+    assert drills.compared(one, other)[0] == ("Requests a second that were held", "1.0", "2.0", "-50%")

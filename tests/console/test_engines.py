@@ -26,6 +26,7 @@ QUESTIONS: dict[str, Callable[[Reader], Any]] = {
     "how the states changed": lambda r: queries.states(r, START - WINDOW, END, "rule"),
     "the slowest requests": lambda r: queries.candidates(r, START, END, "e2e_ms"),
     "what each source said of itself": lambda r: queries.origins(r, START, END),
+    "whose processes answered": lambda r: queries.lives(r, START, END),
     "the rows of each table": lambda r: queries.row_counts(r, START, END),
 }
 

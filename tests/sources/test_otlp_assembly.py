@@ -12,12 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collectors.model import RequestFact
+from collectors.model import EventFact, RequestFact
+from collectors.signals.startup import stages
+from collectors.signals.startup_facts import read
 from collectors.signals.traces import Span, request_row
-from collectors.sources.otlp.assembly import ALONE_S, BELOW_S, Assembler, Bounds
+from collectors.sources.otlp.assembly import ALONE_S, BELOW_S, START_S, Assembler, Bounds
 from collectors.sources.otlp.grouping import ENGINE_S, SETTLE_S
 from collectors.sources.otlp.written import Written
-from tests.sources.spans import ENGINE, later, span, stripped, trace, turned_away
+from tests.sources.spans import ENGINE, READY, later, span, start_up, stripped, trace, turned_away
 
 Arrivals = Sequence[tuple[float, Iterable[Span]]]
 LONG = 10 * BELOW_S
@@ -167,6 +169,95 @@ def test_a_second_attempt_a_minute_later_belongs_to_the_same_request() -> None:
     assert expected.decode_ms == pytest.approx(900)
 
 
+# -------------------------------------------------------------------------------------- start-ups
+STARTED = start_up(90, "10.0.0.11:8000")
+OUTERMOST, *INNER = STARTED
+STARTS: dict[str, tuple[Arrivals, int, dict[str, int]]] = {
+    "all at once": ([(0, STARTED)], 1, {"of_a_start": 12}),
+    "each process for itself, the outermost last": (
+        [(0, INNER[4:]), (5, INNER[:4]), (9, [OUTERMOST])],
+        1,
+        {"of_a_start": 12},
+    ),
+    "a quarter of an hour between two spans": (
+        [(0, INNER[:6]), (900, INNER[6:]), (1000, [OUTERMOST])],
+        1,
+        {"of_a_start": 12},
+    ),
+    "a batch that comes after the outermost": (
+        [(0, [OUTERMOST, *INNER[:4]]), (ENGINE_S - 1, INNER[4:])],
+        1,
+        {"of_a_start": 12},
+    ),
+    "everything sent twice at once": (
+        [(0, STARTED), (1, STARTED)],
+        1,
+        {"of_a_start": 12, "duplicate": 12},
+    ),
+    "everything sent again a minute later": (
+        [(0, STARTED), (60, STARTED)],
+        1,
+        {"of_a_start": 12, "late": 12},
+    ),
+    "the outermost alone": ([(0, [OUTERMOST])], 1, {"of_a_start": 1}),
+    "one that never ended": ([(0, INNER)], 0, {"of_no_request": 11}),
+    "two engines at once": (
+        [(0, [*STARTED, *start_up(91, "10.0.0.12:8000")])],
+        2,
+        {"of_a_start": 24},
+    ),
+    "among requests": ([(0, [*trace(1), *STARTED, *trace(2)])], 1, {"of_a_start": 12}),
+}
+
+
+@pytest.mark.parametrize(("arrivals", "starts", "counts"), STARTS.values(), ids=STARTS)
+def test_a_start_is_told_once(arrivals: Arrivals, starts: int, counts: dict[str, int]) -> None:
+    found = assembled(arrivals, until_s=START_S + LONG)
+    told = found.take_starts()
+    assert [(e.kind, e.at) for e in told] == [("engine_startup", READY)] * starts
+    assert [e.subject for e in told] == ["10.0.0.11:8000", "10.0.0.12:8000"][:starts]
+    assert +found.counts == Counter(counts)
+    assert (found.spans, found.traces, found.take_starts()) == (0, 0, ())
+
+
+def names(told: EventFact) -> list[str]:
+    start = read(told)
+    assert start is not None
+    return [stage.name for stage in stages(start)]
+
+
+def test_a_start_waits_for_the_spans_of_its_other_processes() -> None:
+    [told] = assembled([(0, [OUTERMOST]), (6, INNER)]).take_starts()
+    assert names(told) == ["init", "weights", "KV cache"]
+
+
+def test_starts_below_one_launcher_wait_for_each_other_no_longer_than_themselves() -> None:
+    launched = [replace(s, parent_id=s.parent_id or "f" * 16) for s in STARTED]
+    other = [
+        replace(s, span_id=f"e{s.span_id[1:]}", parent_id=s.parent_id and f"e{s.parent_id[1:]}")
+        for s in launched
+    ]
+    other = [replace(s, parent_id="f" * 16) if s.name == OUTERMOST.name else s for s in other]
+    found = assembled([(0, launched), (0, other[1:]), (100, other[:1])])
+    assert [names(told) for told in found.take_starts()] == 2 * [["init", "weights", "KV cache"]]
+    assert +found.counts == Counter({"of_a_start": 24})
+
+
+def test_a_request_is_not_held_back_by_a_start_in_its_trace() -> None:
+    engine = replace(ENGINE_SPAN, trace_id=OUTERMOST.trace_id, parent_id=None)
+    found = assembled([(0, [engine, *INNER])], until_s=BELOW_S)
+    assert [r.request_id for r in found.take()] == ["req-1"]
+
+
+def test_a_start_has_room_for_more_spans_than_a_request_and_its_outermost_fits() -> None:
+    bounds = Bounds(spans_a_trace=20, spans_a_start=40)
+    graphs = [span(90, k, "Compile graph", 4, (k, k + 1), {}) for k in range(100, 200)]
+    junk = [span(90, k, "GET /", 4, (k, k + 1), {}) for k in range(200, 300)]
+    found = assembled([(0, [*graphs[:25], *junk, OUTERMOST, *graphs[25:]])], bounds)
+    assert len(found.take_starts()) == 1
+    assert +found.counts == Counter({"of_a_start": 40, "crowded": 161})
+
+
 # -------------------------------------------------------------------------------- whatever happens
 REQUESTS = [
     trace(1),
@@ -248,6 +339,23 @@ def test_when_nothing_more_will_come_everything_is_written() -> None:
     assembler.finish()
     assert {r.request_id for r in assembler.take()} == {"req-1", "req-2"}
     assert assembler.traces == 0
+
+
+def test_when_nothing_more_will_come_a_start_is_told_as_far_as_it_is_known() -> None:
+    assembler = Assembler("otlp", Written())
+    assembler.add([*STARTED, *start_up(91)[1:]], 0.0)
+    assembler.finish()
+    assert len(assembler.take_starts()) == 1
+    assert (assembler.traces, assembler.spans) == (0, 0)
+
+
+def test_starts_that_nobody_takes_count_as_rows() -> None:
+    assembler = Assembler("otlp", Written(), Bounds(rows=1))
+    assembler.add(STARTED, 0.0)
+    assembler.expire(LONG)
+    assert assembler.full
+    assembler.take_starts()
+    assert not assembler.full
 
 
 def test_rows_that_nobody_takes_are_told() -> None:

@@ -84,6 +84,29 @@ def test_what_stands_in_a_conversation_is_not_kept() -> None:
     assert "秘密" not in repr(found)
 
 
+# ----------------------------------------------------------------------------------- who sent them
+MADE_UP = "e34f21e6-c714-4975-8878-badb70cfab99"
+SENDERS: dict[str, tuple[dict[str, Any], str | None]] = {
+    "nobody says": ({}, "10.0.0.7"),
+    "a name of its own": ({"service.instance.id": "10.0.0.11:8000", "host.name": "node-3"}, "10.0.0.11:8000"),
+    "an id that the SDK made up": ({"service.instance.id": MADE_UP}, "10.0.0.7"),
+    "a pod on a host": (
+        {"service.instance.id": MADE_UP, "k8s.pod.name": "vllm-0", "host.name": "h"},
+        "vllm-0",
+    ),
+    "a host": ({"host.name": "node-3", "service.name": "vllm"}, "node-3"),
+    "the service that all are": ({"service.name": "vllm"}, "10.0.0.7"),
+    "a name that is no text": ({"service.instance.id": 7}, "10.0.0.7"),
+    "a name without end": ({"host.name": "n" * 1000}, "n" * 256),
+}
+
+
+@pytest.mark.parametrize(("resource", "sender"), SENDERS.values(), ids=SENDERS)
+def test_a_span_knows_its_sender(resource: dict[str, Any], sender: str | None) -> None:
+    found = decoded(parsed(export(SPANS, resource).SerializeToString(), PROTOBUF), NOW, "10.0.0.7")
+    assert {s.sender for s in found.spans} == {sender}
+
+
 # ------------------------------------------------------------------------------------ what is none
 UNREADABLE: dict[str, tuple[bytes, str, str, int, str]] = {
     "text": (b"hello", PROTOBUF, "", 400, "no OTLP trace export"),

@@ -33,7 +33,7 @@ from collectors.sources.otlp.listening import listen
 from collectors.sources.otlp.receiving import Receiver, receiving
 from collectors.sources.otlp.written import Written
 from collectors.validation import ConfigError
-from tests.sources.spans import CALL, ENGINE, ROOT, T, export, trace, turned_away
+from tests.sources.spans import CALL, ENGINE, READY, ROOT, T, export, start_up, trace, turned_away
 
 NOW = T + timedelta(seconds=5)
 TOKEN = "s3cret"
@@ -265,6 +265,28 @@ def test_what_is_held_when_it_stops_is_told_and_nothing_more_is_taken() -> None:
         return batch
 
     assert {r.request_id for r in received(work).requests} == {"req-1", "req-2"}
+
+
+@pytest.mark.parametrize(
+    ("resource", "who"), [({}, "127.0.0.1"), ({"service.instance.id": "10.0.0.11:8000"}, "10.0.0.11:8000")]
+)
+def test_the_start_of_an_engine_is_told_with_the_engine_that_it_is_of(
+    resource: dict[str, str], who: str
+) -> None:
+    """Three processes send their spans, each with exports of its own, and one of them tries twice."""
+    spans = start_up()
+    bodies = [export(s, resource).SerializeToString() for s in (spans[4:], spans[2:4], spans[:2], spans[:2])]
+
+    async def work(receiver: Receiver, client: httpx.AsyncClient) -> Batch:
+        for body in bodies:
+            await client.post("/v1/traces", content=body, headers=PROTOBUF_HEADERS)
+        return await receiver.last(READY)
+
+    batch = received(work, lambda: READY + timedelta(seconds=5))
+    [told] = batch.events
+    assert (told.at, told.kind, told.subject, told.source) == (READY, "engine_startup", who, "otlp")
+    assert not batch.requests
+    assert counted(batch, "otlp_spans") == {"received": 14, "duplicate": 2, "of_a_start": 12}
 
 
 def test_the_sdk_of_opentelemetry_sends_what_becomes_a_row() -> None:

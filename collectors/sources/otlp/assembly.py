@@ -13,7 +13,9 @@ from datetime import timedelta
 from heapq import heapify, heappop, heappush
 from math import inf
 
-from collectors.model import RequestFact
+from collectors.model import EventFact, RequestFact
+from collectors.signals import startup_spans
+from collectors.signals.startup_facts import event
 from collectors.signals.traces import Span, is_engine, is_root, request_id, request_row
 from collectors.sources.otlp.grouping import ENGINE_S, SETTLE_S, Group, groups, wait_s
 from collectors.sources.otlp.written import Written
@@ -22,16 +24,22 @@ from collectors.sources.otlp.written import Written
 ALONE_S = 30.0
 # Something above it has not ended: a request that is tried twice may take two minutes.
 BELOW_S = 120.0
+# A start-up's outermost span ends last: loading a large model and compiling it takes a quarter of an hour.
+START_S = 1800.0
 _STALE_LOOKS = 1000  # planned looks at traces that are gone may be so many more than there are traces
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What may be held; a span takes about 2 kB. `rows` are those that nobody has taken yet."""
+    """What may be held; a span takes about 2 kB. `rows` are those that nobody has taken yet.
+
+    A start-up may have more spans than a request: eight workers that compile 33 parts of a model each.
+    """
 
     traces: int = 20_000
     spans: int = 60_000
     spans_a_trace: int = 256
+    spans_a_start: int = 1024
     rows: int = 50_000
 
 
@@ -49,7 +57,8 @@ class Assembler:
     """Holds spans by trace until their requests can be written. Instants are seconds of a steady clock.
 
     `counts` tells what became of the spans: late ones came after their request was written, those of no
-    request (an engine's start, another program's) were held in vain, crowded ones were too many in a trace.
+    request (another program's) were held in vain, crowded ones were too many in a trace.
+    Those of a start-up make one event of it.
     """
 
     def __init__(self, source: str, written: Written, bounds: Bounds | None = None) -> None:
@@ -58,6 +67,7 @@ class Assembler:
         self._looks: list[tuple[float, str]] = []
         self._named: dict[str, str] = {}  # the open trace in which a request is known by its id
         self._rows: list[RequestFact] = []
+        self._starts: list[EventFact] = []
         self.spans = 0
         self.counts: Counter[str] = Counter()
 
@@ -69,7 +79,7 @@ class Assembler:
     @property
     def full(self) -> bool:
         """Whether so many rows wait to be taken that no more spans should be let in."""
-        return len(self._rows) >= self._bounds.rows
+        return len(self._rows) + len(self._starts) >= self._bounds.rows
 
     def add(self, spans: Iterable[Span], now_s: float) -> None:
         """Take in what one export brought, and write what is whole by it."""
@@ -89,13 +99,18 @@ class Assembler:
 
     def finish(self) -> None:
         """Write everything: nothing more will come."""
-        for key in list(self._traces):
-            self._settle(key, inf)
+        while self._traces:
+            self._settle(next(iter(self._traces)), inf)
 
     def take(self) -> tuple[RequestFact, ...]:
         """The rows written since the last time."""
         rows, self._rows = tuple(self._rows), []
         return rows
+
+    def take_starts(self) -> tuple[EventFact, ...]:
+        """The start-ups told since the last time."""
+        starts, self._starts = tuple(self._starts), []
+        return starts
 
     # ---------------------------------------------------------------------------------- holding
     def _keep(self, span: Span, now_s: float) -> str | None:
@@ -120,7 +135,10 @@ class Assembler:
     def _refused(self, span: Span, trace: _Trace) -> str:
         if span.span_id in trace.spans:
             return "duplicate"
-        return "crowded" if len(trace.spans) >= self._bounds.spans_a_trace else ""
+        if len(trace.spans) < self._bounds.spans_a_trace:
+            return ""
+        of_start = span.name in startup_spans.STAGES and len(trace.spans) < self._bounds.spans_a_start
+        return "" if of_start else "crowded"
 
     def _opened(self, key: str) -> _Trace:
         self._traces[key] = _Trace()
@@ -186,15 +204,33 @@ class Assembler:
         return -inf if any(map(is_engine, trace.spans.values())) else min(trace.heads.values()) + SETTLE_S
 
     def _drop(self, trace: _Trace, why: str) -> None:
-        """What is left of a trace, and no request's."""
-        self.counts[why] += len(trace.spans)
-        self._forget(trace, Group(None, tuple(trace.spans.values())))
+        """What is left of a trace, and no request's. Start-ups are told; what stands beside them waits on."""
+        spans = tuple(trace.spans.values())
+        left = [Group(root, startup_spans.members(root, spans)) for root in startup_spans.roots(spans)]
+        for group in left or [Group(None, spans)]:
+            self.counts[self._told(group) or why] += len(group.spans)
+            self._forget(trace, group)
+
+    def _told(self, group: Group) -> str:
+        """Tell of a start-up, once; what became of its spans, nothing where it is none."""
+        if group.head is None:
+            return ""
+        start = startup_spans.start_up(group.head, group.spans)
+        if self._written.has(start.key, group.head):
+            return "late"
+        self._starts.append(event(start, self._source))
+        self._written.add(start.key, None, start.begin, start.end)
+        return "of_a_start"
 
     def _wait_without_head(self, key: str, trace: _Trace) -> float:
         spans = trace.spans.values()
         if self._written.has_trace(key) and not any(map(is_engine, spans)):
             return ENGINE_S  # what is left of a request that is written
-        return ALONE_S if all(s.parent_id is None and is_engine(s) for s in spans) else BELOW_S
+        if all(s.parent_id is None and is_engine(s) for s in spans):
+            return ALONE_S
+        if startup_spans.tells_of_start(spans):
+            return ENGINE_S if startup_spans.roots(spans) else START_S
+        return BELOW_S
 
     def _write(self, group: Group) -> None:
         first = group.head or group.spans[0]

@@ -18,6 +18,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span as Sent
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
 from collectors.signals.traces import ATTRIBUTES, MAX_TEXT, Span
+from collectors.sources.otlp.naming import sender_of
 
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
 ENCODINGS = frozenset({"", "identity", "gzip", "deflate"})
@@ -80,23 +81,29 @@ def parsed(body: bytes, media_type: str) -> ExportTraceServiceRequest:
     return request
 
 
-def decoded(request: ExportTraceServiceRequest, now: datetime) -> Decoded:
-    """The spans of an export received at `now`, with the attributes that rows are made of."""
+def decoded(request: ExportTraceServiceRequest, now: datetime, peer: str | None = None) -> Decoded:
+    """The spans of an export received at `now`, with the attributes that rows are made of.
+
+    `peer` is the address that it came from: a sender whose resource does not name it is known by that.
+    """
     spans: list[Span] = []
     rejected, why = 0, ""
     ends = _unix_ns(now - MAX_AGE), _unix_ns(now + MAX_AHEAD)
-    for sent in _sent(request):
+    for sent, sender in _sent(request, peer):
         if fault := _fault(sent, *ends):
             rejected, why = rejected + 1, fault
         else:
-            spans.append(_span(sent))
+            spans.append(_span(sent, sender))
     return Decoded(tuple(spans), rejected, why)
 
 
-def _sent(request: ExportTraceServiceRequest) -> Iterator[Sent]:
+def _sent(request: ExportTraceServiceRequest, peer: str | None) -> Iterator[tuple[Sent, str | None]]:
+    """Each span with the process that sent it."""
     for resource in request.resource_spans:
+        sender = sender_of(resource.resource.attributes) or peer
         for scope in resource.scope_spans:
-            yield from scope.spans
+            for span in scope.spans:
+                yield span, sender
 
 
 def _fault(sent: Sent, oldest_ns: int, newest_ns: int) -> str:
@@ -113,7 +120,7 @@ def _fault(sent: Sent, oldest_ns: int, newest_ns: int) -> str:
     return "a span ended more than a day ago. Set the sender's clock" if end_ns < oldest_ns else ""
 
 
-def _span(sent: Sent) -> Span:
+def _span(sent: Sent, sender: str | None) -> Span:
     parent, status = sent.parent_span_id, sent.status
     return Span(
         sent.trace_id.hex(),
@@ -125,6 +132,7 @@ def _span(sent: Sent) -> Span:
         _attributes(sent),
         status.code == _FAILED,
         status.message[:MAX_TEXT] or None,
+        sender,
     )
 
 

@@ -92,7 +92,7 @@ class Intake:
             export = parsed(unpacked(body, encoding, self._limits.body_bytes), media_type)
         except Unreadable as error:
             raise _Refused(error.status, error.what) from error
-        found = decoded(export, self._clock())
+        found = decoded(export, self._clock(), request.client.host if request.client else None)
         received = len(found.spans) + found.rejected
         self._allowance -= received
         self.spans["received"] += received

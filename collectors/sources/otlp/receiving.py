@@ -79,7 +79,8 @@ class Receiver:
         self._seen = _Seen(now, {name: Counter(c) for name, c in counted.items()})
         rows = parts.assembler.take()
         turn = Turn(now, self._replica, interval_s, fresh | {"otlp_rows": {"": len(rows)}}, parts.levels())
-        return Batch(facts(turn), rows, (), tuple(parts.problems(turn)))
+        starts = parts.assembler.take_starts()
+        return Batch(facts(turn), rows, starts, tuple(parts.problems(turn)))
 
 
 @dataclass(slots=True)

@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from loadtests.staging.gateway import starting
 from loadtests.staging.gateway.admission import Gate
 from loadtests.staging.gateway.attempts import Attempts, Job
 from loadtests.staging.gateway.backends import Backend, OpenAi
@@ -27,7 +28,7 @@ from loadtests.staging.gateway.readiness import Readiness, warm_up
 from loadtests.staging.gateway.refusals import Refusal
 from loadtests.staging.gateway.serving import Service
 from loadtests.staging.gateway.shadowing import Shadows
-from loadtests.staging.gateway.timing import Clock
+from loadtests.staging.gateway.timing import NS_PER_S, Anchor, Clock
 from loadtests.staging.gateway.tracing import Tracing
 
 
@@ -45,10 +46,11 @@ def build(live: Live, addresses: Addresses, clock: Clock, journal: Journal) -> t
     engine = OpenAi(addresses.engine, "vllm")
     fallbacks = Fallbacks(addresses.fallback)
     service = _service(live, engine, fallbacks.chosen, Tracing(addresses.otlp), clock, journal)
+    began = clock.anchored()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        tasks = [asyncio.create_task(_watch(service)), asyncio.create_task(_warm_up(service, engine))]
+        tasks = [asyncio.create_task(_watch(service)), asyncio.create_task(_warm_up(service, engine, began))]
         yield
         for task in tasks:
             task.cancel()
@@ -125,11 +127,14 @@ async def _watch(service: Service) -> None:
     await service.live.watch(told)
 
 
-async def _warm_up(service: Service, engine: Backend) -> None:
-    began_s = service.clock.steady_s()
-    adapters = await warm_up(service.readiness, service.live, engine)
-    took_s = round(service.clock.steady_s() - began_s, 3)
-    service.journal.tell(service.clock.now(), "ready", {"adapters": adapters, "warm_up_s": took_s})
+async def _warm_up(service: Service, engine: Backend, began: Anchor) -> None:
+    clock = service.clock
+    warming_ns = clock.steady_ns()
+    warmed = await warm_up(service.readiness, service.live, engine, clock.steady_ns)
+    ready_ns = clock.steady_ns()
+    starting.tell(service.tracing, began, warming_ns, warmed, ready_ns)
+    took_s = round((ready_ns - warming_ns) / NS_PER_S, 3)
+    service.journal.tell(clock.now(), "ready", {"adapters": len(warmed), "warm_up_s": took_s})
 
 
 def _routes(app: FastAPI, service: Service) -> None:

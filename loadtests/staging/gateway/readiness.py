@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from loadtests.staging.gateway.backends import Backend, BackendError, Call
 from loadtests.staging.gateway.config import Adapter
 from loadtests.staging.gateway.live import Live
 from loadtests.staging.gateway.refusals import Refusal
+from loadtests.staging.gateway.starting import Warmed
 from loadtests.staging.gateway.tracing import unsampled
 
 RETRY_S = 1.0
@@ -39,28 +40,38 @@ class Readiness:
         return {"status": self.state} | ({} if self.state == "ready" else {"waits_for": self.step})
 
 
-async def warm_up(readiness: Readiness, live: Live, engine: Backend) -> int:
-    """Ask every adapter something small until it answers; the number of adapters that did.
+async def warm_up(
+    readiness: Readiness, live: Live, engine: Backend, steady_ns: Callable[[], int]
+) -> list[Warmed]:
+    """Ask every adapter something small until it answers; those that did, in their order.
 
-    Loads the adapters and puts the prefix into the cache. Nothing of it is traced or counted: it is nobody's
-    request.
+    Loads the adapters and puts the prefix into the cache. None of the answers is traced or counted: they are
+    nobody's requests.
     """
     if not live.setup.config.warm_up.enabled:
         readiness.state = "ready"
-        return 0
-    asked: set[str] = set()
-    while missing := [a for a in live.setup.config.by_name().values() if a.name not in asked]:
-        readiness.step = f"adapter {missing[0].name}"
+        return []
+    warmed: list[Warmed] = []
+    while missing := _missing(live, warmed):
+        adapter, asked_ns = missing[0], steady_ns()
+        readiness.step = f"adapter {adapter.name}"
         try:
-            await engine.complete(_greeting(live, missing[0]))
+            await engine.complete(_greeting(live, adapter))
         except BackendError as error:
-            readiness.step = f"adapter {missing[0].name}: {error.message}"
+            readiness.step = f"adapter {adapter.name}: {error.message}"
             await asyncio.sleep(live.setup.config.warm_up.retry.total_seconds())
         else:
-            asked.add(missing[0].name)
+            base = adapter.name == live.setup.config.base.name
+            warmed.append(Warmed(adapter.name, base, asked_ns, steady_ns()))
     if readiness.state == "warming":
         readiness.state, readiness.step = "ready", ""
-    return len(asked)
+    return warmed
+
+
+def _missing(live: Live, warmed: Sequence[Warmed]) -> list[Adapter]:
+    """Adapters that have not answered yet; the configuration may change meanwhile."""
+    asked = {each.adapter for each in warmed}
+    return [a for a in live.setup.config.by_name().values() if a.name not in asked]
 
 
 def _greeting(live: Live, adapter: Adapter) -> Call:

@@ -1,4 +1,7 @@
-"""Spans: orchestrator → generation_client → vllm_gateway, sent in the background as OTLP over HTTP."""
+"""Spans: orchestrator → generation_client → vllm_gateway, sent in the background as OTLP over HTTP.
+
+The gateway's start is a trace of its own: gateway_startup → warm_up → load_adapter.
+"""
 
 from __future__ import annotations
 
@@ -72,6 +75,10 @@ class Tracing:
             "orchestrator", context=context, kind=SpanKind.SERVER, start_time=anchor.wall_ns
         )
         return Timed(span, anchor)
+
+    def start_up(self, anchor: Anchor) -> Timed:
+        """The gateway's own start: nobody's request, so nobody's child."""
+        return Timed(self._tracer.start_span("gateway_startup", start_time=anchor.wall_ns), anchor)
 
     def child(self, parent: Timed, name: str, steady_ns: int) -> Timed:
         """A span below another."""

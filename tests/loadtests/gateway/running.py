@@ -140,9 +140,11 @@ def eventually(look: Callable[[], T | None]) -> T:
 
 
 @contextmanager
-def served(app: Any) -> Iterator[str]:
-    """An application on a free port, in a thread."""
-    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="critical", timeout_graceful_shutdown=1)
+def served(app: Any, port: int = 0) -> Iterator[str]:
+    """An application on a port, a free one where none is named, in a thread."""
+    config = uvicorn.Config(
+        app, host="127.0.0.1", port=port, log_level="critical", timeout_graceful_shutdown=1
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

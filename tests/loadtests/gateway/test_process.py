@@ -77,6 +77,8 @@ def test_it_is_not_ready_before_every_adapter_has_answered(started: Any) -> None
             "manga_domain_v3",
             "general_support_v2",
             "jp_style_v1",
+            "winter_event_v1",
+            "summer_event_v1",
         }
 
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import time
+from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from tests.loadtests.gateway.running import Running
+from loadtests.staging import standin
+from loadtests.staging.standin import Manner
+from tests.loadtests.gateway.running import Running, eventually, ready, running, served
 
 META = {"session_id": "s-9", "turn": 4, "intent": "recommendation", "locale": "ja-JP", "user_id": "u-1"}
 CALLER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
@@ -89,6 +94,34 @@ def test_warming_up_leaves_no_trace(gateway: Running) -> None:
     assert len({r["body"]["model"] for r in warm}) == len(warm)
     assert all(r["headers"]["traceparent"].endswith("-00") for r in warm)
     assert not [r for r in gateway.log("request") if r["request_id"].startswith("warm-up")]
+
+
+def test_its_own_start_is_a_trace_in_which_each_adapter_has_its_time(gateway: Running) -> None:
+    root = eventually(lambda: next((s for s in gateway.spans if s.name == "gateway_startup"), None))
+    own = [s for s in gateway.spans if s.trace_id == root.trace_id]
+    assert Counter(s.name for s in own) == Counter(
+        gateway_startup=1, warm_up=1, load_adapter=len(gateway.log("started")[0]["adapters"])
+    )
+    warm_up = next(s for s in own if s.name == "warm_up")
+    adapters = [s for s in own if s.name == "load_adapter"]
+    assert (root.parent_id, warm_up.parent_id) == ("", root.span_id)
+    assert {s.parent_id for s in adapters} == {warm_up.span_id}
+    assert [s.attributes["mangaassist.adapter_id"] for s in adapters] == gateway.log("started")[0]["adapters"]
+    assert sum(s.duration_ms for s in adapters) <= warm_up.duration_ms <= root.duration_ms
+    assert "mangaassist.request_id" not in root.attributes
+
+
+def test_an_engine_that_comes_late_is_told_of_as_waiting(tmp_path: Path, free_port: int) -> None:
+    with running(tmp_path, engine=f"http://127.0.0.1:{free_port}", warm_up={"retry": "50ms"}) as gateway:
+        time.sleep(0.2)
+        assert gateway.client.get(f"{gateway.url}/ping").status_code == 503
+        assert not gateway.spans
+        with served(standin.build(Manner()), free_port):
+            ready(gateway)
+            waited = eventually(lambda: next((s for s in gateway.spans if s.name == "wait_for_engine"), None))
+        root = next(s for s in gateway.spans if s.name == "gateway_startup")
+    assert waited.parent_id == root.span_id
+    assert 50 <= waited.duration_ms <= root.duration_ms
 
 
 def test_text_is_in_spans_only_where_that_was_asked_for(start: Callable[..., Running]) -> None:
