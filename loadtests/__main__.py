@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -25,6 +26,7 @@ from loadtests import conduct, listing, measuring, rendering, scenario
 from loadtests.certificate import Certificate, certify
 from loadtests.driver import DriverError
 from loadtests.scenario import Drill
+from loadtests.score import Detection
 from loadtests.staging.needs import missing
 from loadtests.staging.parts import PORTS, Place
 from loadtests.staging.stack import StackError, free_ports
@@ -96,23 +98,28 @@ def _certified(drill: Drill, text: str, place: Place, book: Book) -> Certificate
 
 
 def _show(c: Certificate, files: list[Path]) -> None:
-    table = Table(title=f"{c.title}: {c.verdict}", title_justify="left", title_style=STYLES[c.verdict])
-    for column in ("phase", "alert", "allowed", "after the injection", "after the first harm", "in time"):
+    title = f"{c.title}: {c.verdict}"
+    table = Table(title=title, title_justify="left", title_style=STYLES[c.verdict], box=SIMPLE_HEAD)
+    for column in ("phase", "alert", "allowed", "fired after", "after harm"):
         table.add_column(column, overflow="fold")
     for d in c.detections:
         table.add_row(
             d.phase,
             d.expected.alert,
             f"{d.expected.within.total_seconds():.0f} s",
-            "did not fire" if d.since_injection_s is None else f"{d.since_injection_s:.1f} s",
+            _fired(d),
             "–" if d.since_harm_s is None else f"{d.since_harm_s:.1f} s",
-            "yes" if d.in_time else "[bold red]no[/]",
         )
     out.print(table)
     out.print(f"False alerts in controls: {len(c.false_alerts)}. {c.face}")
     for reason in c.reasons:
         out.print(f"[{STYLES[c.verdict]}]{c.verdict}[/] {escape(reason)}")
     out.print("Certificate: " + escape(", ".join(map(str, files))), soft_wrap=True)
+
+
+def _fired(d: Detection) -> str:
+    said = "did not fire" if d.since_injection_s is None else f"{d.since_injection_s:.1f} s"
+    return said if d.in_time else f"[bold red]{said}, too late[/]" if d.fired_at else f"[bold red]{said}[/]"
 
 
 def _list(*, as_json: bool) -> None:

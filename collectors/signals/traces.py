@@ -211,6 +211,8 @@ def below(heads: Collection[str], spans: Collection[Span]) -> set[str]:
 
 def _last(spans: Sequence[Span]) -> Span | None:
     """The span begun last; one that did not fail before all that did."""
+    if len(spans) <= 1:  # as nearly always
+        return next(iter(spans), None)
     return max(spans, key=lambda s: (not s.failed, s.start, s.span_id), default=None)
 
 

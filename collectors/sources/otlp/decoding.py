@@ -143,9 +143,11 @@ def _attributes(sent: Sent) -> dict[str, Any]:
         key = each.key
         if key in ATTRIBUTES:
             value = each.value
-            # most are texts, and asking which of the kinds it is takes longer than looking
+            # asking which of the kinds it is takes longer than looking for the usual ones
             if text := value.string_value:
                 found[key] = text[:MAX_TEXT]
+            elif number := value.int_value or value.double_value:
+                found[key] = number
             elif read := _NUMBERS.get(value.WhichOneof("value")):
                 found[key] = read(value)
     return found

@@ -195,7 +195,7 @@ async def _running(
 ) -> AsyncIterator[_Parts]:
     config = uvicorn.Config(
         intake.app,
-        http="h11",
+        http="httptools",
         ws="none",
         loop="asyncio",
         lifespan="off",

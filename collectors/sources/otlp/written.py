@@ -39,7 +39,9 @@ class Written:
 
     def has(self, request_id: str, span: Span) -> bool:
         """Whether the request that this span is of has its row."""
-        times = self._requests.get(request_id, ())
+        times = self._requests.get(request_id)
+        if not times:  # as nearly always
+            return False
         return any(span.start <= end and start <= span.end for start, end in times)
 
     def has_trace(self, trace_id: str) -> bool:

@@ -13,11 +13,14 @@ from collectors.validation import ConfigError
 from loadtests.staging.gateway.app import Addresses, build
 from loadtests.staging.gateway.config import DEFAULT
 from loadtests.staging.gateway.draining import Server
+from loadtests.staging.gateway.gathering import Gathering
 from loadtests.staging.gateway.journal import Journal
 from loadtests.staging.gateway.live import Live, load, unstable
 from loadtests.staging.gateway.timing import Clock
 
 IDLE_S = 75  # longer than clients keep a connection, so that it is they who close it
+# Spans are packed in a thread of their own: at Python's usual 5 ms a turn, answers would wait for it.
+SWITCH_S = 0.0005
 LAST_S = 2  # after the drain, for what still hangs on
 
 
@@ -34,6 +37,7 @@ def main() -> int:
     if not chosen.engine:
         print("Where is the engine? Give --engine http://host:8000", file=sys.stderr)
         return 2
+    sys.setswitchinterval(SWITCH_S)
     clock = Clock(time.time_ns, time.perf_counter_ns)
     addresses = Addresses(chosen.engine, chosen.fallback, chosen.otlp)
     app, service = build(Live(chosen.config, setup), addresses, clock, Journal())
@@ -41,9 +45,11 @@ def main() -> int:
         app,
         host=chosen.host,
         port=chosen.port,
+        http=Gathering,
         access_log=False,  # the journal has a line for each request
         log_level="warning",
         server_header=False,
+        proxy_headers=False,
         timeout_keep_alive=IDLE_S,
         timeout_graceful_shutdown=LAST_S,
         limit_concurrency=None,  # admission counts requests, and says so in OpenAI's words

@@ -60,7 +60,7 @@ class Shadows:
 
     async def _read(self, job: Job) -> None:
         payload = prepare(job, job.target.adapter.served, self.clock, smaller=False)
-        context = job.root.span.get_span_context()
+        context = job.root.context
         call = Call(
             payload,
             job.account.request_id,
