@@ -57,7 +57,7 @@ SCREENS = {
     "runbooks": ("runbooks?page=prefix_cache_degradation", ["Diagnosis", "Rollback", "All runbooks"]),
     "sources": ("sources", ["engine-0", "up", "Present at start", "judgements"]),
 }
-VIEWS = [(1440, "light"), (1440, "dark"), (900, "light"), (900, "dark")]
+VIEWS = [(1440, "light"), (900, "dark")]  # layout and colours do not depend on each other
 
 FAULTS = """() => {
   const shown = e => { const r = e.getBoundingClientRect(); return r.width > 0 && r.height > 0; };
