@@ -22,7 +22,7 @@ from collectors.cli.output import print_json
 from collectors.judging import Book
 from collectors.store.errors import StoreError
 from collectors.validation import ConfigError
-from loadtests import conduct, listing, measuring, rendering, scenario
+from loadtests import conduct, listing, measuring, rendering, scenario, thresholds
 from loadtests.certificate import Certificate, certify
 from loadtests.driver import DriverError
 from loadtests.scenario import Drill
@@ -59,9 +59,8 @@ def main() -> int:
 def _run(chosen: argparse.Namespace) -> int:
     file = scenario.named(chosen.name)
     text = file.read_text(encoding="utf-8")
-    book = wiring.book(wiring.settings())
-    drill = scenario.parse(text, str(file), frozenset(r.name for r in book.rules))
-    book = replace(book, clock_scale=drill.clock_scale)
+    settings = wiring.settings()
+    drill = scenario.parse(text, str(file), frozenset(r.name for r in wiring.book(settings).rules))
     folder = (
         chosen.out or Path(".mangaops/drills") / f"{drill.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     ).resolve()
@@ -69,6 +68,11 @@ def _run(chosen: argparse.Namespace) -> int:
     lacking = missing(place)
     if lacking:
         raise ConfigError("drill", lacking)
+    conduct.refuse_what_cannot_be_broken(drill, place)  # before anything is written
+    if drill.thresholds:
+        place = replace(place, rules=thresholds.written(settings.rules, drill.thresholds, folder))
+        settings = settings.model_copy(update={"rules": place.rules})
+    book = replace(wiring.book(settings), clock_scale=drill.clock_scale)
     signal.signal(signal.SIGTERM, _end)
     said = f"[bold]{drill.title}[/]: {len(drill.phases)} phases, {drill.seconds:.0f} s; kept in {folder}"
     out.print(said, soft_wrap=True)

@@ -63,6 +63,7 @@ class Certificate:
     ended: datetime
     seed: int
     clock_scale: float
+    thresholds: Mapping[str, float]  # of rules, where they were the drill's own
     ttft_ms: float
     checks: tuple[Check, ...]
     detections: tuple[Detection, ...]
@@ -115,6 +116,7 @@ def certify(drill: Drill, slos: Sequence[Slo], m: Measured, provenance: Mapping[
         ended,
         drill.seed,
         drill.clock_scale,
+        drill.thresholds,
         drill.ttft_ms,
         tuple(m.checks),
         tuple(found),

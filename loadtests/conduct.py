@@ -50,7 +50,7 @@ class Outcome:
 
 def run(drill: Drill, place: Place, book: Book, told: Callable[[str], None]) -> Outcome:
     """Run it. `told` hears what happens. Raises DrillError, StackError."""
-    _refuse_what_cannot_be_broken(drill, place)
+    refuse_what_cannot_be_broken(drill, place)
     relay = _relay(drill, place)
     try:
         placed = replace(place, scrape_url=f"http://127.0.0.1:{relay.port}") if relay else place
@@ -132,7 +132,7 @@ def _refuse_lost_parts(stack: Stack, but: Collection[str] = ()) -> None:
             raise DrillError(f"{lost.part.name} ended with code {lost.code} during the drill; see {lost.log}")
 
 
-def _refuse_what_cannot_be_broken(drill: Drill, place: Place) -> None:
+def refuse_what_cannot_be_broken(drill: Drill, place: Place) -> None:
     """Before anything starts. Raises DrillError."""
     ours, relayed = {p.name for p in parts(place, console=False)}, place.engine_url is None
     wrong = [why for p in drill.phases for f in p.faults if (why := lacking(f, ours, relayed=relayed))]

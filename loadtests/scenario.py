@@ -101,6 +101,8 @@ class Drill(Strict):
     seed: int = 42
     clock_scale: float = Field(default=1.0, ge=1)
     load: dict[str, Any] = Field(default_factory=dict)  # of every phase: rate, mix, limits; loadtests/plan.py
+    thresholds: dict[str, float] = Field(default_factory=dict)
+    """Of rules, in place of their own: what this drill's engine has to keep, where it is not production's."""
     ttft_ms: float = 500.0  # a request is good if its first token came so soon after its intended time
     limits: Limits = Limits()
     phases: tuple[Phase, ...] = Field(min_length=1)
@@ -136,6 +138,7 @@ def parse(text: str, file: str, rules: frozenset[str]) -> Drill:
         for e in p.expect
         if e.alert not in rules
     ]
+    wrong += [f"thresholds: no rule is called {name}. Correct it" for name in drill.thresholds.keys() - rules]
     try:
         parse_plan(plan(drill), file)
     except ConfigError as error:

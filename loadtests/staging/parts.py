@@ -53,6 +53,7 @@ class Place:
         None  # where the collector reaches the engine's metrics, if not at the engine itself
     )
     mlflow_store: str | None = None
+    rules: Path | None = None  # what the collector judges by, if not by its own
     clock_scale: float = 1.0
 
     def url(self, part: str) -> str:
@@ -158,6 +159,8 @@ def collector(place: Place) -> Part:
     )
     # a scrape a second: a drill's windows last seconds
     environment = {"MANGAOPS_SCRAPE_INTERVAL": "1s"} if place.clock_scale > 1 else {}
+    if place.rules:
+        environment["MANGAOPS_RULES"] = str(place.rules)
     outlives = ("gateway", "engine")
     return Part("collector", command, place.ports["collector"], "", environment, outlives=outlives)
 

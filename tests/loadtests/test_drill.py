@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,12 +13,13 @@ from collectors.cli import wiring
 from collectors.episodes import Episode
 from collectors.settings import Settings
 from collectors.validation import ConfigError
-from loadtests import rendering, scenario
+from loadtests import rendering, scenario, thresholds
 from loadtests.certificate import Measured, certify
 from loadtests.course import steps
 from loadtests.knee import knee
 from loadtests.records import Record, hit_ratio, quantile
 from loadtests.score import Happened, detections, false_alerts, harmed_at, recovery
+from loadtests.staging.parts import Place, collector
 from loadtests.validity import Check, Driven, checks
 
 RULES = frozenset({"engine_stall", "prefix_cache_degradation"})
@@ -285,3 +287,46 @@ def test_an_unsound_one_fails_its_own_check(
     times = [T0 + timedelta(seconds=s) for s in range(scrapes)]
     found = checks(DRILL.limits, HAPPENED, records, driven, times)
     assert [c.name for c in found if not c.held] == [name]
+
+
+# ------------------------------------------------------------------------------- own thresholds
+def test_a_drill_judges_by_its_own_thresholds_and_by_production_s_rules_otherwise(tmp_path: Path) -> None:
+    settings = Settings()
+    file = thresholds.written(settings.rules, {"high_ttft": 1000.0}, tmp_path / "drill")
+    ours, theirs = (
+        {r.name: r for r in wiring.book(s).rules}
+        for s in (settings.model_copy(update={"rules": file}), settings)
+    )
+    assert ours["high_ttft"] == theirs["high_ttft"].model_copy(update={"threshold": 1000.0})
+    assert {n: r for n, r in ours.items() if n != "high_ttft"} == {
+        n: r for n, r in theirs.items() if n != "high_ttft"
+    }
+
+
+def test_the_collector_of_a_drill_reads_those_rules(tmp_path: Path) -> None:
+    assert "MANGAOPS_RULES" not in collector(Place(tmp_path)).environment
+    told = collector(Place(tmp_path, rules=tmp_path / "rules.yaml")).environment
+    assert told["MANGAOPS_RULES"] == str(tmp_path / "rules.yaml")
+
+
+@pytest.mark.parametrize("name", scenario.names())
+def test_a_shipped_drill_has_thresholds_that_its_rules_can_keep(name: str, tmp_path: Path) -> None:
+    settings = Settings()
+    rules = frozenset(r.name for r in wiring.book(settings).rules)
+    drill = scenario.parse(scenario.named(name).read_text(encoding="utf-8"), name, rules)
+    file = thresholds.written(settings.rules, drill.thresholds, tmp_path)
+    judged = {r.name: r.threshold for r in wiring.book(settings.model_copy(update={"rules": file})).rules}
+    assert judged.items() >= drill.thresholds.items()
+
+
+def test_a_threshold_of_an_unknown_rule_is_a_mistake() -> None:
+    with pytest.raises(ConfigError, match="no rule is called high_tfft"):
+        scenario.parse(TEXT.replace("clock_scale: 20", "thresholds: {high_tfft: 1}"), "tiny", RULES)
+
+
+def test_own_thresholds_stand_on_the_certificate(tmp_path: Path) -> None:
+    drill = DRILL.model_copy(update={"thresholds": {"high_ttft": 1000.0}})
+    found = certify(drill, wiring.book(Settings()).slos, measured(fired(70)), PROVENANCE)
+    rendering.write(found, tmp_path)
+    for name in (rendering.MARKDOWN, rendering.HTML):
+        assert "high_ttft at 1000" in (tmp_path / name).read_text(encoding="utf-8")
