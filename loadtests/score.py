@@ -65,13 +65,17 @@ def detections(
 
 
 def false_alerts(happened: Sequence[Happened], found: Sequence[Episode]) -> list[FalseAlert]:
-    """Alerts that began to fire in a quiet phase."""
+    """Alerts that fired in a quiet phase for what they saw in it.
+
+    One that was pending when the phase began fires for what was wrong before; how long that lasts is the
+    recovery's matter.
+    """
     return [
         FalseAlert(h.phase.name, e.alert, e.component, e.fired_at)
         for h in happened
         if h.phase.quiet
         for e in found
-        if e.fired_at and h.began <= e.fired_at < h.ended
+        if e.fired_at and h.began <= (e.pending_at or e.fired_at) and e.fired_at < h.ended
     ]
 
 

@@ -175,6 +175,12 @@ def test_an_alert_in_a_control_is_false() -> None:
     assert [w.fired_at for w in found] == [T0 + timedelta(seconds=30)]
 
 
+def test_an_alert_that_was_pending_before_a_control_is_what_was_wrong_before() -> None:
+    before = replace(fired(10), pending_at=T0 - timedelta(seconds=5))
+    within = replace(fired(20), pending_at=T0 + timedelta(seconds=5))
+    assert [w.fired_at for w in false_alerts(HAPPENED, [before, within])] == [within.fired_at]
+
+
 def test_harm_begins_when_a_token_is_overdue_or_a_request_fails() -> None:
     failed = record(66, "stall", None, status=503, error="gone", ended_at=STALL_AT + timedelta(seconds=1.2))
     assert harmed_at(HAPPENED[1], [failed], 500) == STALL_AT + timedelta(seconds=1.2)
