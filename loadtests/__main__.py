@@ -102,8 +102,13 @@ def _certified(drill: Drill, text: str, place: Place, book: Book) -> Certificate
 
 
 def _show(c: Certificate, files: list[Path]) -> None:
-    title = f"{c.title}: {c.verdict}"
-    table = Table(title=title, title_justify="left", title_style=STYLES[c.verdict], box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(
+        title=f"{c.title}: {c.verdict}",
+        title_justify="left",
+        title_style=STYLES[c.verdict],
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+    )
     for column in ("phase", "alert", "allowed", "fired", "from harm"):
         table.add_column(column, overflow="fold")
     for d in c.detections:
