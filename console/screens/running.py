@@ -122,7 +122,8 @@ def _run(desk: Desk, known: Catalogue) -> None:
     done = services.run_drill(desk, known, name, engine, datetime.now(UTC))
     st.session_state[REFUSED] = done if isinstance(done, Failure) else None
     if not isinstance(done, Failure):
-        st.session_state[FOLLOWED] = done
+        # in the URL too: by itself only what a hand has chosen gets there
+        st.session_state[FOLLOWED] = st.query_params[FOLLOWED] = done
 
 
 def _stop(desk: Desk, drill: Drill) -> None:
