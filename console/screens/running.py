@@ -122,8 +122,7 @@ def _run(desk: Desk, known: Catalogue) -> None:
     done = services.run_drill(desk, known, name, engine, datetime.now(UTC))
     st.session_state[REFUSED] = done if isinstance(done, Failure) else None
     if not isinstance(done, Failure):
-        # in the URL too: by itself only what a hand has chosen gets there
-        st.session_state[FOLLOWED] = st.query_params[FOLLOWED] = done
+        st.session_state[FOLLOWED] = done
 
 
 def _stop(desk: Desk, drill: Drill) -> None:
