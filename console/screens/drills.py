@@ -44,8 +44,6 @@ def _followed(desk: Desk, found: list[Drill], frame: Frame) -> None:
     chosen = st.selectbox(
         "Drill", names, None, key="drill", bind="query-params", placeholder=names[0], width=420
     )
-    if chosen and st.query_params.get("drill") != chosen:
-        st.query_params["drill"] = chosen  # by itself only what a hand has chosen gets there
     drill = next((d for d in found if d.name == chosen), found[0])
     _hero(drill, frame)
     running.stop(desk, drill)
