@@ -81,8 +81,8 @@ $(BIN)/uv: | $(BIN)/python
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt \
 	  || echo "uv could not be installed; pip takes its place" >&2
 
-# Bytecode is left to the first import of `make run`: compiling all of it ahead costs 45 s and saves 2. Tests and
-# staging start dozens of processes, some where Python may not write it; they compile first.
+# Bytecode is left to the first import of `make run`: that starts two processes. Tests and
+# staging start dozens, some where Python may not write bytecode; they compile all of it first.
 $(RUN): | $(BIN)/python $(BIN)/uv
 	@echo "Installing the pinned requirements"
 	$(call install,--require-hashes -r requirements/run.txt)

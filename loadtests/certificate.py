@@ -92,12 +92,7 @@ def certify(drill: Drill, slos: Sequence[Slo], m: Measured, provenance: Mapping[
 
     found = detections(drill, m.happened, m.episodes, m.records)
     wrong = false_alerts(m.happened, m.episodes)
-    recovered = [
-        Recovery(h.phase.name, took.total_seconds() if took is not None else None)
-        for h in m.happened
-        if h.phase.broken
-        for took in [recovery(h, m.records, drill.ttft_ms)]
-    ]
+    recovered = _recoveries(drill, m)
     controls = [r for r in m.records if named[r.phase].phase.quiet]
     goodput = told("sound", sound).goodput
     asked = demands(sound, m.queue_ms, m.out_of_memory, drill.ttft_ms)
@@ -132,6 +127,15 @@ def certify(drill: Drill, slos: Sequence[Slo], m: Measured, provenance: Mapping[
         m.followed,
         provenance,
     )
+
+
+def _recoveries(drill: Drill, m: Measured) -> list[Recovery]:
+    broken = [h for h in m.happened if h.phase.broken]
+    times = [recovery(h, m.records, drill.ttft_ms) for h in broken]
+    return [
+        Recovery(h.phase.name, None if took is None else took.total_seconds())
+        for h, took in zip(broken, times, strict=True)
+    ]
 
 
 def _invalid(checks: Sequence[Check]) -> list[str]:

@@ -48,7 +48,7 @@ class Addresses:
 class Front:
     """Hands chat requests to the service at once, and everything else to FastAPI.
 
-    Its dozen of layers would stand around every piece of a stream, for half a millisecond a request.
+    Its layers would stand around every piece of a stream.
     """
 
     others: FastAPI

@@ -34,7 +34,7 @@ SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 class Timed:
     """A span that is dated by its request's anchor. It is made when it ends: before that, only its ids are.
 
-    Making one takes the SDK 0.1 ms, which a customer would wait for.
+    Making one takes the SDK time that a customer would wait for.
     """
 
     name: str
