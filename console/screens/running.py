@@ -17,7 +17,7 @@ from console.views.facts import Failure
 from console.views.frame import Frame
 from console.views.offers import Catalogue, Offer
 
-NAME, ENGINE, REFUSED = "run-drill", "run-engine", "run-refused"
+NAME, ENGINE, REFUSED, LISTED = "run-drill", "run-engine", "run-refused", "drills-listed"
 FOLLOWED = "drill"  # the select box of the drill that is shown
 NEEDS_ENGINE = "It measures the capacity of an engine: name one that runs on a GPU."
 OWN_ENGINE = "This drill breaks the engine, so it starts one of its own."
@@ -49,7 +49,7 @@ def stop(desk: Desk, drill: Drill) -> None:
 
 
 # As long as this process lives: listing takes seconds, and changes only with what is installed.
-@st.cache_resource(max_entries=1, show_spinner="Listing the drills…")
+@st.cache_resource(max_entries=1, show_spinner=False)
 def _catalogue(
     drills: str,  # noqa: ARG001 - the key
     _ask: Callable[[], Catalogue | Failure | None],
@@ -58,7 +58,13 @@ def _catalogue(
 
 
 def _offered(desk: Desk, going: Drill | None, frame: Frame) -> None:
+    waiting = st.empty()
+    if LISTED not in st.session_state:  # a spinner of Streamlit's would lie over the card below
+        with waiting:
+            _say("Listing the drills…")
     known = _catalogue(str(desk.drills), desk.catalogue)
+    st.session_state[LISTED] = True
+    waiting.empty()
     if known is None:
         _say(offers.CHECKOUT)
     elif isinstance(known, Failure):
