@@ -26,7 +26,7 @@ from tests.sources.spans import T, export, later, trace
 BATCH = 170
 ROUND, BODIES = 3 * BATCH, 4
 ROUNDS, PEER_ROUNDS = 20, 1
-RUNS = 5  # the fastest counts: whatever else runs on the core only makes it slower
+RUNS = 15  # over half a minute; the fastest counts: whatever else runs on the core only makes it slower
 
 
 def figures(root: Path) -> list[Figure]:
