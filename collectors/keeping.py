@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
+from collectors import diagnosing
 from collectors.buffer import Buffer
 from collectors.judge.alerts import Alert
 from collectors.judging import FORGET_GROUP, Book, Memory, judge
@@ -28,6 +29,7 @@ log = logging.getLogger("mangaops.keeper")
 SOURCE = "collector"
 # After a longer silence judging begins anew at the present. Prometheus: --rules.alert.for-outage-tolerance.
 CATCH_UP = timedelta(hours=1)
+LATE = timedelta(seconds=10)  # a gateway's exporter sends spans every five seconds
 _JUDGED_FROM = {"metrics", "requests"}
 EPOCH = datetime.fromtimestamp(0, UTC)
 
@@ -52,6 +54,8 @@ class _Progress:
     judged: datetime | None = None
     memory: Memory | None = None
     seen: Seen | None = None
+    diagnosed: datetime | None = None
+    diagnosis: diagnosing.Memory | None = None
     upkept: datetime | None = None
 
 
@@ -79,12 +83,16 @@ class Keeper:
 
         One table that fails keeps the others from nothing, but what is judged has to be stored first.
         """
+        with self._reporting(buffer, now):
+            self._resume(now)
         failed = self._flush(buffer, now)
         for error in failed.values():
             self._report(buffer, now, error)
         if not failed.keys() & _JUDGED_FROM:
             with self._reporting(buffer, now):
                 self._judge(buffer, now)
+            with self._reporting(buffer, now):
+                self._diagnose(now)
         self._keep_up(buffer, now)
 
     def flush(self, buffer: Buffer, now: datetime) -> None:
@@ -163,6 +171,26 @@ class Keeper:
         _announce(turn.events)
         if error := self._append(buffer, "events", list(turn.events)):
             raise error
+
+    def _resume(self, now: datetime) -> None:
+        """Diagnose on from where somebody last judged: nobody looked for incidents since."""
+        if self._progress.diagnosed is None:
+            upto = now - LATE
+            judged = judged_until(self._reader, self._book, upto - CATCH_UP, upto)
+            self._progress.diagnosed = judged or upto
+
+    def _diagnose(self, now: datetime) -> None:
+        """Look for incidents, up to a little before now: traces come later than scrapes."""
+        p, upto = self._progress, now - LATE
+        since = p.diagnosed or upto
+        if not timedelta() < upto - since < CATCH_UP:
+            p.diagnosed, p.diagnosis = upto, None  # a clock that jumped: begin anew
+            return
+        memory, found = diagnosing.diagnose(self._reader, self._book, p.diagnosis, since, upto)
+        mark = (f"diagnosed:{self._book.clock_scale:g}", int(upto.timestamp()))
+        if found:
+            self._writer.append("events", found, mark)
+        p.diagnosed, p.diagnosis = upto, memory
 
     def _where(self, end: datetime, step: timedelta) -> tuple[Memory, datetime]:
         """The memory and the instant to go on from; another collector may have judged in between.

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from itertools import zip_longest
 
+from collectors.diagnosing import diagnose
 from collectors.episodes import Transition
 from collectors.judging import Book, Memory, judge
 from collectors.model import Batch, EventFact
@@ -31,15 +32,18 @@ def replay(
     tape: Tape, writer: DeltaWriter, reader: Reader, book: Book, progress: Callable[[datetime], None]
 ) -> None:
     """Play the whole tape into the store. Raises StoreError."""
-    memory, seen = None, restore_seen(reader, first_instant(tape), DAYS)
+    memory, diagnosed, seen = None, None, restore_seen(reader, first_instant(tape), DAYS)
     for number, begin, end, batch in _played(tape):
         seen, changed = changes(seen, batch.requests, SETTLING / book.clock_scale)
         _store(writer, tape, number, batch, changed)
-        if not _judged(writer, tape, book, number):
+        if not _done(writer, "judgements", _mark(tape, book, "judged"), number):
             memory = restore_memory(reader, book, begin) if memory is None else memory
             memory = _judge(
                 writer, reader, book, memory, tape, number, Grid(begin + STEP, STEP, (end - begin) // STEP)
             )
+        if not _done(writer, "events", _mark(tape, book, "diagnosed"), number):
+            diagnosed, found = diagnose(reader, book, diagnosed, begin, end)
+            writer.append("events", found, (_mark(tape, book, "diagnosed"), number))
         progress(end)
 
 
@@ -97,12 +101,12 @@ def _store(writer: DeltaWriter, tape: Tape, number: int, batch: Batch, changed: 
     writer.append("events", [*batch.events, *changed, *problems], mark)
 
 
-def _mark(tape: Tape, book: Book) -> str:
-    return f"judged:{tape.name}:{int(tape.start.timestamp())}:{book.clock_scale:g}"
+def _mark(tape: Tape, book: Book, what: str) -> str:
+    return f"{what}:{tape.name}:{int(tape.start.timestamp())}:{book.clock_scale:g}"
 
 
-def _judged(writer: DeltaWriter, tape: Tape, book: Book, number: int) -> bool:
-    done = writer.version("judgements", _mark(tape, book))
+def _done(writer: DeltaWriter, table: str, mark: str, number: int) -> bool:
+    done = writer.version(table, mark)
     return done is not None and done >= number
 
 
@@ -110,7 +114,7 @@ def _judge(
     writer: DeltaWriter, reader: Reader, book: Book, memory: Memory, tape: Tape, number: int, grid: Grid
 ) -> Memory:
     turn = judge(reader, book, memory, grid)
-    writer.append("events", turn.events, (_mark(tape, book), number))
+    writer.append("events", turn.events, (_mark(tape, book, "judged"), number))
     # last, because it marks the chunk as judged: a crash before it judges the chunk again, to the same rows
-    writer.append("judgements", turn.judgements, (_mark(tape, book), number))
+    writer.append("judgements", turn.judgements, (_mark(tape, book, "judged"), number))
     return turn.memory

@@ -48,3 +48,13 @@ def _extreme(reader: Reader, which: str) -> datetime | None:
     known = [t.astimezone(UTC) for t in found if t is not None]
     pick = min if which == "min" else max
     return pick(known, default=None)
+
+
+def newest_of_each(
+    reader: Reader, kind: str, since: datetime | None = None, until: datetime | None = None
+) -> list[str]:
+    """What the newest event of a kind says (`after`) of each subject. Raises StoreError."""
+    d = reader.dialect
+    newest = d.latest.format('"after"', AT)
+    sql = f"SELECT subject, {newest} AS told FROM {{events}} WHERE kind = {d.literal(kind)} GROUP BY subject"
+    return [row["told"] for row in reader.query(sql, since=since, until=until).to_pylist()]
