@@ -24,9 +24,9 @@ from collectors.store.errors import StoreError
 from collectors.validation import ConfigError
 from loadtests import conduct, listing, measuring, rendering, scenario, thresholds
 from loadtests.certificate import Certificate, certify
+from loadtests.detection import Detection
 from loadtests.driver import DriverError
 from loadtests.scenario import Drill
-from loadtests.score import Detection
 from loadtests.staging.needs import missing
 from loadtests.staging.parts import PORTS, Place
 from loadtests.staging.stack import StackError, free_ports

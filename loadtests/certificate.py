@@ -10,12 +10,12 @@ from typing import Any, Literal
 from collectors.episodes import Episode
 from collectors.judge.slo import Slo
 from loadtests.acceptance import Demand, demands
+from loadtests.detection import Detection, FalseAlert, Happened, detections, false_alerts, recovery
 from loadtests.following import Followed
 from loadtests.knee import Knee, knee
 from loadtests.promises import Kept, by_adapter, by_prompt, by_turn, kept
 from loadtests.records import Record
 from loadtests.scenario import Drill
-from loadtests.score import Detection, FalseAlert, Happened, detections, false_alerts, recovery
 from loadtests.validity import Check
 
 Verdict = Literal["pass", "fail", "invalid"]

@@ -17,11 +17,11 @@ from collectors.store.delta import DeltaWriter
 from collectors.store.duckdb import DuckReader
 from loadtests import records
 from loadtests.course import Step, happened, steps
+from loadtests.detection import Happened
 from loadtests.driver import Driver
 from loadtests.evidence import Evidence, gathered
 from loadtests.faults import Bench, inject, lacking, mend
 from loadtests.scenario import Drill, Fault, plan
-from loadtests.score import Happened
 from loadtests.staging import files
 from loadtests.staging.parts import Place, parts
 from loadtests.staging.relay import Relay

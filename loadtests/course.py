@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from loadtests.detection import Happened
 from loadtests.scenario import Drill, Fault, Phase
-from loadtests.score import Happened
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 
+from loadtests.detection import Happened
 from loadtests.records import Record, hit_ratio, quantile
 from loadtests.scenario import Limits
-from loadtests.score import Happened
 
 
 @dataclass(frozen=True, slots=True)

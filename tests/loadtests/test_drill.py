@@ -16,9 +16,9 @@ from collectors.validation import ConfigError
 from loadtests import rendering, scenario, thresholds
 from loadtests.certificate import Measured, certify
 from loadtests.course import steps
+from loadtests.detection import Happened, detections, false_alerts, harmed_at, recovery
 from loadtests.knee import knee
 from loadtests.records import Record, hit_ratio, quantile
-from loadtests.score import Happened, detections, false_alerts, harmed_at, recovery
 from loadtests.staging.parts import Place, collector
 from loadtests.validity import Check, Driven, checks
 

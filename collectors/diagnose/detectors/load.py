@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.special import xlogy
 
 from collectors.diagnose.causes import Cause
 from collectors.diagnose.columns import Numbers, Requests
@@ -151,15 +152,25 @@ FEW_WAITING = 4
 
 
 def _since(scene: Scene) -> float:
-    """When the recent requests began to come faster: the start of the fastest stretch that reaches to now."""
-    starts = np.sort(scene.buffered.start[scene.buffered.start > scene.now - 3 * scene.recent_s])
-    if len(starts) < 2:  # noqa: PLR2004 - two make a stretch
+    """When requests began to come faster: the split of the last minutes that fits two Poisson rates best.
+
+    Maximum likelihood of a change-point: Akman & Raftery, Biometrika 73 (1986).
+    """
+    since = scene.now - 3 * scene.recent_s
+    starts = np.sort(scene.buffered.start[scene.buffered.start > since])
+    if len(starts) < FEWEST:
         return scene.now - scene.recent_s
-    usual, now = _busy(scene.usual.at, scene.recent_s), scene.arrivals
-    # CUSUM for a Poisson rate that goes from one value to another: Lucas, Technometrics 27 (1985)
-    between = (now - usual) / np.log(now / usual) if now > usual > 0 else now
-    walk = np.arange(len(starts)) - between * (starts - starts[0])
-    return float(starts[int(np.argmin(walk[: max(1, int(np.argmax(walk)) + 1)]))])
+    until = float(starts[-1])
+    before, at = np.arange(len(starts), dtype=float), starts
+    first_s, second_s = np.maximum(at - since, 1e-3), np.maximum(until - at, 1e-3)
+    after = len(starts) - before
+    fits = xlogy(before, before / first_s) + xlogy(after, after / second_s)
+    rises = (after / second_s > before / first_s) & (second_s > STRETCH * scene.recent_s)
+    return float(at[int(np.argmax(np.where(rises, fits, -np.inf)))]) if rises.any() else since
+
+
+FEWEST = 8
+STRETCH = 0.1  # of the recent time: a shorter stretch at its end is chance
 
 
 def _front(rows: Requests) -> Numbers:
