@@ -101,7 +101,10 @@ CASES = [
     pytest.param("alerts", "empty", ["Alerts", "Waiting for the first scrape"], id="alerts, empty"),
     pytest.param("alerts", "broken", ["Alerts", "Restore it from a copy"], id="alerts, broken"),
     pytest.param(
-        "runbooks", "healthy", ["Runbooks", "Diagnosis", "Rollback", "All runbooks"], id="runbooks, healthy"
+        "runbooks",
+        "healthy",
+        ["Runbooks", "Diagnosis", "Rollback", "By alert", "By cause", "Prefix cache broken"],
+        id="runbooks, healthy",
     ),
     pytest.param("runbooks", "incident", ["High TTFT", "firing"], id="runbooks, incident"),
     pytest.param(
