@@ -124,9 +124,10 @@ def _merged(whole: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
     """The whole with a part's keys over its own, and a part's entries before its own."""
     merged = dict(whole)
     for key, value in part.items():
-        own = whole.get(key)
-        both = isinstance(value, dict) and isinstance(own, dict)
-        merged[key] = own | value if both else [*value, *own] if isinstance(value, list) else value
+        if isinstance(value, dict):
+            merged[key] = whole[key] | value
+        else:
+            merged[key] = value + whole[key] if isinstance(value, list) else value
     return merged
 
 

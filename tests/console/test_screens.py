@@ -152,6 +152,15 @@ def test_an_alert_that_nobody_judges_is_said_to_be_old(look: Look, screen: str, 
     assert "No alert is pending or firing" not in said
 
 
+def test_a_causes_page_is_no_rules(look: Look) -> None:
+    rules, test = look("runbooks", "healthy")
+    test.selectbox(key="page").set_value("traffic_burst").run()
+    causes = "\n".join(e.proto.body for e in test.get("html"))
+    assert ("Rule and history" in rules, "Rule and history" in causes) == (True, False)
+    assert [w for w in ("Traffic burst", "■", "Scale out at once.") if w not in causes] == []
+    assert any("Told apart from" in m.value for m in test.markdown)
+
+
 def test_a_moment_before_the_first_fact_is_an_empty_store(look: Look) -> None:
     said, _ = look("now", "healthy", datetime(2020, 1, 1, tzinfo=NOW.tzinfo))
     assert "Waiting for the first scrape" in said
