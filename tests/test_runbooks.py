@@ -3,18 +3,42 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
 
 from collectors.signals.readings import READINGS
-from collectors.signals.runbooks import FIELDS, SECTIONS, Runbook, RunbookError, fill, parse
+from collectors.signals.runbooks import FIELDS, OF_KIND, SECTIONS, Runbook, RunbookError, due, fill, parse
+from collectors.validation import Strict
+from loadtests.staging.gateway import config as gateway
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ROOT / "runbooks"
-COMMANDS = {"up", "collect", "console", "replay", "slo", "readings", "explain", "rules", "doctor"}
+COMMANDS = {"up", "collect", "console", "replay", "slo", "readings", "explain", "rules", "doctor", "drill"}
+CAUSES = (
+    "prefix_cache_broken",
+    "long_context_pressure",
+    "traffic_burst",
+    "capacity_short",
+    "engine_stall",
+    "adapter_slots_short",
+    "adapter_regression",
+    "long_output",
+    "decode_slow",
+    "preemption",
+    "cold_start",
+    "frontend_slow",
+    "context_overflow",
+    "rejected",
+    "oom",
+    "replica_down",
+    "telemetry_gap",
+    "normal",
+    "undetermined",
+)
 
 
 def _judged(file: str, kind: str) -> list[dict[str, Any]]:
@@ -26,6 +50,13 @@ def _judged(file: str, kind: str) -> list[dict[str, Any]]:
 RULES = {rule["name"]: rule for rule in _judged("rules.yaml", "rules")}
 SLOS = {slo["name"]: slo for slo in _judged("slos.yaml", "slos")}
 NAMES = sorted(path.stem for path in PAGES.glob("*.md") if path.stem != "README")
+# The gateway's sections that hold keys of their own, and these keys.
+GATEWAY = {
+    section: set(model.model_fields)
+    for section, field in gateway.GatewayConfig.model_fields.items()
+    for model in (field.annotation, *get_args(field.annotation))
+    if isinstance(model, type) and issubclass(model, Strict)
+}
 
 
 def _page(name: str) -> Runbook:
@@ -50,12 +81,54 @@ def test_an_slo_has_its_runbook_and_the_page_speaks_of_it(name: str) -> None:
     assert "SLO" in _section(_page(SLOS[name]["runbook"]), "Meaning")
 
 
+@pytest.mark.parametrize("name", CAUSES)
+def test_a_cause_has_its_runbook(name: str) -> None:
+    assert _page(name).cause == name
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_a_runbook_names_a_rule_that_links_back_and_agrees_with_it(name: str) -> None:
+def test_a_runbook_is_a_rules_or_a_causes_that_links_back_and_agrees_with_it(name: str) -> None:
     page = _page(name)
-    assert page.rule in RULES, f"{name}.md names no rule of rules.yaml"
-    rule = RULES[page.rule]
-    assert (rule["runbook"], rule["title"], rule["severity"]) == (name, page.title, page.severity)
+    assert page.cause == (name if name in CAUSES else None)
+    if page.rule is not None:
+        assert page.rule in RULES, f"{name}.md names no rule of rules.yaml"
+        rule = RULES[page.rule]
+        assert (rule["runbook"], rule["title"], rule["severity"]) == (name, page.title, page.severity)
+
+
+@pytest.mark.parametrize("name", CAUSES)
+def test_a_cause_is_told_from_others_by_evidence(name: str) -> None:
+    neighbours = _section(_page(name), "Told apart from")
+    found = re.findall(r"\]\((\w+)\.md\)", neighbours)
+    assert len(set(found) & set(CAUSES) - {name}) >= 3, "too few neighbours"
+    assert name not in found
+    assert _readings(neighbours)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_gateway_key_of_a_runbook_exists(name: str) -> None:
+    text = (PAGES / f"{name}.md").read_text(encoding="utf-8")
+    named = re.findall(rf"`({'|'.join(GATEWAY)})\.(\w+)", text)
+    assert [f"{section}.{key}" for section, key in named if key not in GATEWAY[section]] == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_gateway_takes_every_yaml_of_a_runbook(name: str) -> None:
+    text = (PAGES / f"{name}.md").read_text(encoding="utf-8")
+    shipped = yaml.safe_load(gateway.DEFAULT.read_text(encoding="utf-8"))
+    for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL):
+        gateway.parse(yaml.safe_dump(_merged(shipped, yaml.safe_load(textwrap.dedent(block)))), name)
+
+
+def _merged(whole: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
+    """The whole with a part's keys over its own, and a part's entries before its own."""
+    merged = dict(whole)
+    for key, value in part.items():
+        if isinstance(value, dict):
+            merged[key] = whole[key] | value
+        else:
+            merged[key] = value + whole[key] if isinstance(value, list) else value
+    return merged
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -103,7 +176,12 @@ def _readings(markdown: str) -> list[str]:
 # ------------------------------------------------------------------------------------ the parser
 
 HEAD = "title: T\nrule: r\nseverity: warning\nfirst_action: Look.\n"
-BODY = "\n".join(f"## {title}\n\nText.\n" for title in SECTIONS)
+CAUSE_HEAD = "title: T\ncause: r\nfirst_action: Look.\n"
+BODIES = {
+    kinds: "\n".join(f"## {title}\n\nText.\n" for title in due(SECTIONS, kinds))
+    for kinds in (("rule",), ("cause",), ("rule", "cause"))
+}
+BODY = BODIES["rule",]
 
 
 def _text(head: str = HEAD, body: str = BODY) -> str:
@@ -121,10 +199,23 @@ def test_a_good_page_is_read() -> None:
         "warning",
         "Look.",
     )
-    assert tuple(section.title for section in page.sections) == SECTIONS
+    assert page.cause is None
+    assert tuple(section.title for section in page.sections) == due(SECTIONS, {"rule"})
     assert page.sections[0].markdown == "Text."
     assert page.readings == ("a_b", "c")
     assert page.links == ("p.md",)
+
+
+def test_a_page_of_a_cause_is_read() -> None:
+    page = parse("r", _text(CAUSE_HEAD, BODIES["cause",]))
+    assert (page.cause, page.rule, page.severity) == ("r", None, None)
+    assert tuple(section.title for section in page.sections) == due(SECTIONS, {"cause"})
+
+
+def test_a_page_may_be_of_both_kinds_and_then_has_all_sections() -> None:
+    page = parse("r", _text(HEAD + "cause: c\n", BODIES["rule", "cause"]))
+    assert (page.rule, page.cause) == ("r", "c")
+    assert tuple(section.title for section in page.sections) == SECTIONS
 
 
 def test_windows_line_ends_are_read_too() -> None:
@@ -135,9 +226,13 @@ MISTAKES = {
     "no front matter at all": (BODY, "no front matter"),
     "a front matter that never ends": ("---\n" + HEAD + BODY, "no front matter"),
     "a front matter that is not YAML": (_text("title: a: b\n"), "is not YAML"),
-    "a front matter that is a list": (_text("- title\n"), "other fields"),
+    "a front matter that is a list": (_text("- title\n"), "neither a rule nor a cause"),
     "a field too many": (_text(HEAD + "owner: me\n"), "other fields"),
-    "a field too few": (_text("title: T\n"), "other fields"),
+    "a field too few": (_text("title: T\nrule: r\n"), "other fields"),
+    "neither a rule nor a cause": (_text("title: T\n"), "neither a rule nor a cause"),
+    "a severity of a cause": (_text(CAUSE_HEAD + "severity: warning\n"), "other fields"),
+    "a rule's section on a cause's page": (_text(CAUSE_HEAD), "unknown section Why this threshold"),
+    "a cause's section on a rule's page": (_text(body=BODIES["cause",]), "unknown section Told apart from"),
     "an empty field": (
         _text(HEAD.replace("first_action: Look.", "first_action:")),
         "no text for first_action",
@@ -187,5 +282,8 @@ def test_a_reading_without_a_value_says_no_data() -> None:
 
 def test_the_readme_lists_the_sections_and_fields() -> None:
     text = (PAGES / "README.md").read_text(encoding="utf-8")
-    assert tuple(re.findall(r"^\| `## (.+?)` \|", text, re.MULTILINE)) == SECTIONS
+    listed = re.findall(r"^\| `## (.+?)` \| ([a-z, ]+) \|", text, re.MULTILINE)
+    assert tuple(title for title, _ in listed) == SECTIONS
+    for kind in OF_KIND:
+        assert tuple(title for title, kinds in listed if kind in kinds.split(", ")) == due(SECTIONS, {kind})
     assert all(f"\n{field}: " in text for field in FIELDS)

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import yaml
 
-FIELDS = ("title", "rule", "severity", "first_action")
+FIELDS = ("title", "rule", "severity", "cause", "first_action")
 SECTIONS = (
     "Meaning",
     "Impact",
     "Diagnosis",
+    "Told apart from",
     "Mitigation",
     "Why this threshold",
     "Normal behaviour",
     "Rollback",
 )
+# Fields and sections that belong to one kind of page. A page may be of both kinds: it then has all of them.
+OF_KIND: Mapping[str, frozenset[str]] = {
+    "rule": frozenset({"rule", "severity", "Why this threshold", "Normal behaviour"}),
+    "cause": frozenset({"cause", "Told apart from"}),
+}
 NO_VALUE = "no data"  # stands where a reading has no value: a gap in the text would read as zero
 
 _FRONT = re.compile(r"\A---\n(?P<yaml>.*?)^---\n(?P<body>.*)\Z", re.DOTALL | re.MULTILINE)
@@ -46,16 +52,20 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Runbook:
-    """One page. `readings` and `links` are in the order of first mention; links are relative paths."""
+    """One page, of a rule, of a cause or of both: None stands where it is not of that kind.
+
+    `readings` and `links` are in the order of first mention; links are relative paths.
+    """
 
     name: str
     title: str
-    rule: str
-    severity: str
     first_action: str
     sections: tuple[Section, ...]
     readings: tuple[str, ...]
     links: tuple[str, ...]
+    rule: str | None = None
+    severity: str | None = None
+    cause: str | None = None
 
 
 def parse(name: str, text: str) -> Runbook:
@@ -74,7 +84,7 @@ def parse(name: str, text: str) -> Runbook:
     return Runbook(
         name,
         **fields,
-        sections=_sections(file, body),
+        sections=_sections(file, body, due(SECTIONS, fields)),
         readings=_once(_READING.findall(body)),
         links=_once(links),
     )
@@ -85,38 +95,50 @@ def fill(markdown: str, values: Mapping[str, str]) -> str:
     return _READING.sub(lambda found: values.get(found[1], NO_VALUE), markdown)
 
 
+def due(names: Collection[str], kinds: Collection[str]) -> tuple[str, ...]:
+    """The fields or sections that a page of these kinds has to have: "rule", "cause" or both."""
+    foreign = frozenset[str]().union(*(own for kind, own in OF_KIND.items() if kind not in kinds))
+    return tuple(name for name in names if name not in foreign)
+
+
 def _fields(file: str, text: str) -> dict[str, str]:
     try:
         found = yaml.safe_load(text)
     except yaml.YAMLError as error:
         what = f"the front matter is not YAML: {' '.join(str(error).split())}"
         raise RunbookError(file, what, "Quote a value that holds a colon") from error
-    wanted = f"Give exactly {', '.join(FIELDS)}, each as text"
-    if not isinstance(found, dict) or set(found) != set(FIELDS):
+    kinds = OF_KIND.keys() & found if isinstance(found, dict) else ()
+    if not kinds:
+        raise RunbookError(
+            file, "the front matter names neither a rule nor a cause", "Give rule, cause or both"
+        )
+    fields = due(FIELDS, kinds)
+    wanted = f"Give exactly {', '.join(fields)}, each as text"
+    if set(found) != set(fields):
         raise RunbookError(file, "the front matter has other fields than it should", wanted)
-    empty = [key for key in FIELDS if not isinstance(found[key], str) or not found[key].strip()]
+    empty = [key for key in fields if not isinstance(found[key], str) or not found[key].strip()]
     if empty:
         raise RunbookError(file, f"the front matter gives no text for {', '.join(empty)}", wanted)
-    return {key: found[key].strip() for key in FIELDS}
+    return {key: found[key].strip() for key in fields}
 
 
-def _sections(file: str, body: str) -> tuple[Section, ...]:
+def _sections(file: str, body: str, wanted: tuple[str, ...]) -> tuple[Section, ...]:
     before, *parts = _HEADING.split(body)
     if before.strip():
-        raise RunbookError(file, "there is text before the first section", f"Move it under ## {SECTIONS[0]}")
+        raise RunbookError(file, "there is text before the first section", f"Move it under ## {wanted[0]}")
     found = tuple(Section(title, text.strip()) for title, text in zip(parts[::2], parts[1::2], strict=True))
     titles = [section.title for section in found]
     wrong = (
-        [f"no section {title}" for title in SECTIONS if title not in titles]
-        + [f"two sections {title}" for title in SECTIONS if titles.count(title) > 1]
-        + [f"unknown section {title}" for title in titles if title not in SECTIONS]
+        [f"no section {title}" for title in wanted if title not in titles]
+        + [f"two sections {title}" for title in wanted if titles.count(title) > 1]
+        + [f"unknown section {title}" for title in titles if title not in wanted]
         + [f"nothing under {section.title}" for section in found if not section.markdown]
     )
-    if not wrong and tuple(titles) != SECTIONS:
+    if not wrong and tuple(titles) != wanted:
         wrong = ["the sections are in another order"]
     if wrong:
         raise RunbookError(
-            file, "; ".join(wrong), f"Write them once each, in this order: {', '.join(SECTIONS)}"
+            file, "; ".join(wrong), f"Write them once each, in this order: {', '.join(wanted)}"
         )
     return found
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from collectors.model import Judgement
 from collectors.signals.runbooks import Runbook, fill
@@ -24,6 +24,16 @@ def body(page: Runbook, values: Mapping[str, str], url: Callable[[str], str]) ->
     return [
         (s.title, _PAGE.sub(lambda m: f"]({url(m[1])})", fill(s.markdown, values))) for s in page.sections
     ]
+
+
+def of_rules(pages: Iterable[Runbook]) -> list[tuple[Runbook, str, str]]:
+    """The pages that alerts lead to, with their rule and its severity."""
+    return [(p, p.rule, p.severity) for p in pages if p.rule is not None and p.severity is not None]
+
+
+def of_causes(pages: Iterable[Runbook]) -> list[Runbook]:
+    """The pages that causes lead to; a few of them are an alert's as well."""
+    return [p for p in pages if p.cause is not None]
 
 
 def worst(judged: Sequence[Judgement], rule: str) -> Judgement | None:

@@ -54,7 +54,7 @@ SCREENS = {
     "slos": ("slos", ["Availability", "History of the verdicts", "clock ×20", "target"]),
     "alerts": ("alerts", ["Timeline", "Transitions", "Prefix-cache degradation", "firing"]),
     "one alert": ("alerts?rule=high_ttft", ["ttft_p95_ms > 500 ms", "P95 time to first token"]),
-    "runbooks": ("runbooks?page=prefix_cache_degradation", ["Diagnosis", "Rollback", "All runbooks"]),
+    "runbooks": ("runbooks?page=prefix_cache_degradation", ["Diagnosis", "Rollback", "By alert", "By cause"]),
     "sources": ("sources", ["engine-0", "up", "Present at start", "judgements"]),
 }
 VIEWS = [(1440, "light"), (900, "dark")]  # layout and colours do not depend on each other

@@ -101,7 +101,10 @@ CASES = [
     pytest.param("alerts", "empty", ["Alerts", "Waiting for the first scrape"], id="alerts, empty"),
     pytest.param("alerts", "broken", ["Alerts", "Restore it from a copy"], id="alerts, broken"),
     pytest.param(
-        "runbooks", "healthy", ["Runbooks", "Diagnosis", "Rollback", "All runbooks"], id="runbooks, healthy"
+        "runbooks",
+        "healthy",
+        ["Runbooks", "Diagnosis", "Rollback", "By alert", "By cause", "Prefix cache broken"],
+        id="runbooks, healthy",
     ),
     pytest.param("runbooks", "incident", ["High TTFT", "firing"], id="runbooks, incident"),
     pytest.param(
@@ -147,6 +150,15 @@ def test_an_alert_that_nobody_judges_is_said_to_be_old(look: Look, screen: str, 
     said, _ = look(screen, state, NOW + timedelta(seconds=42))
     assert notice in said
     assert "No alert is pending or firing" not in said
+
+
+def test_a_causes_page_is_no_rules(look: Look) -> None:
+    rules, test = look("runbooks", "healthy")
+    test.selectbox(key="page").set_value("traffic_burst").run()
+    causes = "\n".join(e.proto.body for e in test.get("html"))
+    assert ("Rule and history" in rules, "Rule and history" in causes) == (True, False)
+    assert [w for w in ("Traffic burst", "■", "Scale out at once.") if w not in causes] == []
+    assert any("Told apart from" in m.value for m in test.markdown)
 
 
 def test_a_moment_before_the_first_fact_is_an_empty_store(look: Look) -> None:
