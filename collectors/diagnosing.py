@@ -23,10 +23,9 @@ from collectors.judging import ALERT, Book
 from collectors.model import EventFact
 from collectors.signals.changes import FIRST_SEEN, RETURNED
 from collectors.store.columns import events_between, requests_between, scrapes_between
-from collectors.store.latest import newest_of_each
+from collectors.store.incidents import INCIDENT, incidents
 from collectors.store.reader import Reader
 
-INCIDENT = "incident"
 SOURCE = "diagnose"
 CHANGES = (FIRST_SEEN, RETURNED, "engine_restart", "deploy", "scaling", "configuration")
 WARM_UP_MIN = 120.0  # looked at again after a restart: what is usual, and what is open
@@ -172,11 +171,3 @@ def _name(incident: Incident, names: Mapping[int, str]) -> str:
     stem = f"inc-{datetime.fromtimestamp(incident.detected, UTC):%Y%m%d-%H%M%S}"
     same = sum(name.startswith(stem) for name in names.values())
     return stem if not same else f"{stem}-{same + 1}"
-
-
-def incidents(
-    reader: Reader, since: datetime | None = None, until: datetime | None = None
-) -> list[dict[str, Any]]:
-    """Every incident told of in (since, until], as it was told last, oldest first. Raises StoreError."""
-    told = newest_of_each(reader, INCIDENT, since, until)
-    return sorted(map(json.loads, told), key=lambda i: (i["start"], i["id"]))

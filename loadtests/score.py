@@ -3,7 +3,7 @@
     python -m loadtests.score loadtests/recordings/h200_release_drill --clock-scale 20 [--variations 8]
     python -m loadtests.score .mangaops/drills/smoke-…        a drill that was run: its own store
 
-A recording is replayed into a store of its own first. Exit code 1 where a cause is wrong or an incident false.
+A recording is replayed into a store of its own first. Exit code 1: a cause is wrong, or an incident false.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from rich.console import Console
 from rich.table import Table
 
 from collectors.cli import wiring
-from collectors.diagnosing import incidents
 from collectors.replay import replay
 from collectors.sources.tape import load
 from collectors.store.delta import DeltaWriter
 from collectors.store.duckdb import DuckReader
+from collectors.store.incidents import incidents
 from loadtests import synthetic
 from loadtests.truth import PROGRESS, Truth, of_drill, of_recording
 

@@ -80,6 +80,7 @@ def _print(a: Explanation) -> None:
     out.print(
         "  ".join(f"[dim]{k}[/] {escape(str(v))}" for k, v in facts.items() if v is not None), highlight=False
     )
+    print_table("", ("asked", "answer"), [(q, escape(answer)) for q, answer in a.questions], _cause(a))
     peers = f"peers: {a.peers.count} requests ({a.peers.description})" + (
         "" if a.peers.enough else ", too few to compare"
     )
@@ -94,6 +95,13 @@ def _print(a: Explanation) -> None:
     if notable:
         rows = [(instant(e.at), e.kind, escape(e.subject), escape(_change(e))) for e in notable]
         print_table("Events in the 15 minutes before", ("at (UTC)", "kind", "subject", "change"), rows)
+
+
+def _cause(a: Explanation) -> str:
+    where = f", {a.why.component}" if a.why.component else ""
+    told = f"cause: {a.why.cause}{where} · {a.why.scope} · {a.why.confidence:.0%} sure"
+    incident = f" · {a.why.incident}" if a.why.incident else ""
+    return escape(f"{told}{incident} · runbooks/{a.why.runbook}.md")
 
 
 def _stage_row(s: StageShare, leading: StageShare | None, whole_ms: float | None) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from collectors.cli import wiring
 from collectors.cli.output import NO, complain, number, out, print_json, print_table, time_of_day
-from collectors.diagnosing import incidents as stored
+from collectors.store.incidents import incidents as stored
 from collectors.store.latest import first_fact
 
 SEVERITY_STYLE = {"critical": "bold red", "warning": "yellow", "info": "dim"}

@@ -39,6 +39,7 @@ class Peers:
     description: str
     count: int
     times: Mapping[str, PeerTimes]
+    cached_tokens: float | None = None  # their median
 
     @property
     def enough(self) -> bool:
@@ -72,8 +73,14 @@ def leading(request: RequestFact, shares: tuple[StageShare, ...], peers: Peers) 
     return worst if beyond and (worst.excess_ms or 0.0) >= LEADING_SHARE * request.e2e_ms else None
 
 
-def sentence(request: RequestFact, shares: tuple[StageShare, ...], peers: Peers) -> str:
-    """One sentence that can be pasted into a ticket."""
+def sentence(request: RequestFact, shares: tuple[StageShare, ...], peers: Peers, because: str) -> str:
+    """What happened, and why, to be pasted into a ticket."""
+    told = _told(request, shares, peers)
+    reason = because.strip().rstrip(".")
+    return f"{told} {reason[0].upper()}{reason[1:]}." if reason else told
+
+
+def _told(request: RequestFact, shares: tuple[StageShare, ...], peers: Peers) -> str:
     name = f"Request {request.request_id}"
     if request.http_status is not None and request.http_status >= 400:  # noqa: PLR2004 - first HTTP error status
         kind = f" ({request.error_kind})" if request.error_kind else ""

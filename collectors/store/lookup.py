@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from collectors.diagnose.stages import STAGES, Peers, PeerTimes
 from collectors.model import EventFact, RequestFact
 from collectors.signals.changes import family
-from collectors.store.dialect import AT
+from collectors.store.dialect import AT, Dialect
 from collectors.store.reader import Reader
 from collectors.store.tables import TABLES, facts
 
@@ -35,8 +36,22 @@ def find_requests(reader: Reader, wanted: str) -> list[RequestFact]:
     return []
 
 
-def peers(reader: Reader, request: RequestFact) -> Peers:
-    """Its peers' times, stage by stage. Raises StoreError."""
+def peers(
+    reader: Reader, request: RequestFact, apart: Sequence[tuple[datetime, datetime | None]] = ()
+) -> Peers:
+    """Its peers' times, stage by stage. Raises StoreError.
+
+    Those of `apart` (spans in which something was wrong) are left out, if enough remain: a request that is
+    slow with all others is slow.
+    """
+    if apart:
+        healthy = _peers(reader, request, apart)
+        if healthy.enough:
+            return healthy
+    return _peers(reader, request, ())
+
+
+def _peers(reader: Reader, request: RequestFact, apart: Sequence[tuple[datetime, datetime | None]]) -> Peers:
     since, until = request.at - PEER_SPAN, request.at + PEER_SPAN
     d = reader.dialect
     conditions = [
@@ -45,14 +60,23 @@ def peers(reader: Reader, request: RequestFact) -> Peers:
         # one whose engine span never came is nobody to compare with
         f"coalesce({', '.join(f'{s}_ms' for s in STAGES)}) IS NOT NULL",
         *_alike(reader, request, since, until),
+        *(_outside(d, began, ended) for began, ended in apart),
     ]
+    cached = f"{d.quantiles('cached_tokens', [0.5])} AS cached"
     columns = ", ".join(f"{d.quantiles(f'{s}_ms', [0.5, 0.95])} AS {s}" for s in STAGES)
     row = reader.query(
-        f"SELECT count(*) AS n, {columns} FROM {{requests}} WHERE {' AND '.join(conditions)}",
+        f"SELECT count(*) AS n, {cached}, {columns} FROM {{requests}} WHERE {' AND '.join(conditions)}",
         since=since,
         until=until,
     ).to_pylist()[0]
-    return Peers(_description(request), row["n"], {s: _times(row[s]) for s in STAGES})
+    where = _description(request) + (", outside incidents" if apart else "")
+    usual = row["cached"][0] if row["cached"] else None
+    return Peers(where, row["n"], {s: _times(row[s]) for s in STAGES}, usual)
+
+
+def _outside(d: Dialect, began: datetime, ended: datetime | None) -> str:
+    after = f" OR {AT} > {d.instant(ended)}" if ended else ""
+    return f"({AT} < {d.instant(began)}{after})"
 
 
 def events_before(

@@ -39,7 +39,7 @@ def peers(count: int = 1234) -> Peers:
 
 def explained(asked: RequestFact, alike: Peers) -> tuple[StageShare | None, str]:
     shares = split(asked, alike)
-    return leading(asked, shares, alike), sentence(asked, shares, alike)
+    return leading(asked, shares, alike), sentence(asked, shares, alike, "")
 
 
 def check(asked: RequestFact, alike: Peers, leader: str | None, text: str) -> None:
