@@ -64,6 +64,7 @@ FROM_OUTSIDE = frozenset(
         Cause.ADAPTER_SLOTS_SHORT,
         Cause.ADAPTER_REGRESSION,
         Cause.LONG_OUTPUT,
+        Cause.COLD_START,
         Cause.CONTEXT_OVERFLOW,
         Cause.REJECTED,
         Cause.OOM,

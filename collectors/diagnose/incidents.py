@@ -39,7 +39,7 @@ SETTLE_MIN = 4.0  # after its detection, a start is estimated anew from clearer 
 GAP_MIN = 1.0  # a finding that is away for less goes on
 CLEAR_MIN = 3.0  # an incident without its evidence, and without anybody waiting longer, has ended
 LINGER_MIN = 12.0  # what still follows from it after its evidence is gone keeps it open no longer
-AGAIN_MIN = 4.0  # what comes back so soon after its end has not ended
+AGAIN_MIN = 6.0  # what comes back so soon after its end has not ended
 EXPLAIN_MIN = 8.0  # a cause that is found this soon after an effect explains it
 AFTER_MIN = 6.0  # an effect that appears this soon after an incident's end still follows from it
 

@@ -19,6 +19,7 @@ DETECTORS: tuple[Detector, ...] = (
     adapters.adapter_regression,
     engines.engine_stall,
     engines.replica_down,
+    engines.cold_start,
     engines.adapter_slots_short,
     failures.context_overflow,
     failures.rejected,

@@ -6,7 +6,7 @@ import numpy as np
 
 from collectors.diagnose.causes import Cause
 from collectors.diagnose.columns import Numbers, Requests, Scrapes
-from collectors.diagnose.scene import Evidence, Finding, Scene, told
+from collectors.diagnose.scene import Evidence, Finding, Scene, is_felt, told
 from collectors.diagnose.shifts import known
 
 STILL_SCRAPES = 3  # without a token while requests run: fewer happen in a long prefill
@@ -46,8 +46,29 @@ def adapter_slots_short(scene: Scene) -> list[Finding]:
     return [Finding(Cause.ADAPTER_SLOTS_SHORT, None, 0.8, scene.now - scene.recent_s, evidence)]
 
 
+def cold_start(scene: Scene) -> list[Finding]:
+    """Replicas that have just started, while customers wait longer: caches are empty, code is compiled."""
+    if not is_felt(scene):
+        return []
+    return [f for name, s in scene.engines.items() if (f := _fresh(scene, name, s))]
+
+
+FRESH_MIN = 5.0  # after its start, an engine's caches fill
 QUEUED_MS = 20.0
 KV_FULL = 0.9
+
+
+def _fresh(scene: Scene, name: str, scrapes: Scrapes) -> Finding | None:
+    known_starts = known(scrapes["process_start_s"])
+    began = float(known_starts[-1]) if len(known_starts) else np.nan
+    if not 0 <= scene.now - began <= FRESH_MIN * scene.minute_s:
+        return None
+    evidence = (
+        Evidence("seconds since the engine started", scene.now - began, None, "s"),
+        told("cached tokens of a request", scene.column("cached_tokens"), "tokens"),
+        told("time to first token", scene.column("ttft_ms"), "ms"),
+    )
+    return Finding(Cause.COLD_START, f"replica={name}", 0.8, began, evidence)
 
 
 def _stalled(scene: Scene, name: str, scrapes: Scrapes) -> Finding | None:

@@ -51,7 +51,10 @@ class Expected:
 
     def of(self, rows: Requests) -> Numbers:
         """Expected cached tokens."""
-        return np.array([self._least.get(k, self._unseen) for k in _octave(rows["prompt_tokens"])])
+        octave, found = _octave(rows["prompt_tokens"]), np.full(len(rows), self._unseen)
+        for each, least in self._least.items():
+            found[octave == each] = least
+        return found
 
     def short(self, rows: Requests) -> Flags:
         """Which of them found clearly less."""

@@ -1,0 +1,115 @@
+"""Each cause on a made-up fleet in which it is planted, and none where nothing is wrong."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import pytest
+
+from collectors.diagnose.causes import Cause
+from tests.diagnose.fleet import ADAPTERS, T0, Course, State, during, found
+
+BEGIN, END = 90, 150
+
+
+@dataclass(frozen=True)
+class Case:
+    course: Course
+    cause: Cause | None
+    component: str | None = None
+
+
+def wrong(**changes: object) -> Course:
+    return during(BEGIN, END, **changes)
+
+
+def ramped(second: float, state: State) -> State:
+    """Traffic that grows to twice its rate within a hundred seconds, which the engine takes."""
+    return replace(state, per_s=state.per_s * (1 + min(1.0, max(0.0, (second - 40) / 100))))
+
+
+FIVE = (*ADAPTERS, "winter_v1", "summer_v1")
+CASES = {
+    "nothing is wrong": Case(during(0, 0), None),
+    "traffic doubles over a hundred seconds, and the engine takes it": Case(ramped, None),
+    "half as much again comes, and is taken": Case(wrong(per_s=30.0), None),
+    "a new prompt version has a timestamp at its head": Case(
+        wrong(prefix=0.0, prompt_version="v43"), Cause.PREFIX_CACHE_BROKEN, "prompt_version=v43"
+    ),
+    "half of the prefix is lost, in the same version": Case(
+        wrong(prefix=400.0), Cause.PREFIX_CACHE_BROKEN, "prompt_version=v42"
+    ),
+    "a new prompt version is as good as the old": Case(wrong(prompt_version="v43"), None),
+    "prompts grow to three times their length, and find their prefix": Case(
+        wrong(prompt=3600.0), Cause.LONG_CONTEXT_PRESSURE
+    ),
+    "three times the traffic comes, and queues": Case(
+        wrong(per_s=60.0, queue_ms=900.0, waiting=60.0), Cause.TRAFFIC_BURST
+    ),
+    "as much comes as always, and queues": Case(wrong(queue_ms=900.0, waiting=60.0), Cause.CAPACITY_SHORT),
+    "the engine stands still for six seconds": Case(
+        during(BEGIN, BEGIN + 6, still=True), Cause.ENGINE_STALL, "replica=r0"
+    ),
+    "the engine is gone, and requests fail": Case(
+        wrong(up=0.0, served=False), Cause.REPLICA_DOWN, "replica=r0"
+    ),
+    "the engine is not scraped, and requests go on": Case(wrong(up=0.0), Cause.TELEMETRY_GAP, "replica=r0"),
+    "scrapes cease, and requests go on": Case(wrong(up=None), Cause.TELEMETRY_GAP, "replica=r0"),
+    "an adapter's new version answers four times as long": Case(
+        wrong(adapters=("manga_domain_v4", *ADAPTERS[1:]), answers_of={"manga_domain_v4": 4.0}),
+        Cause.ADAPTER_REGRESSION,
+        "adapter=manga_domain_v4",
+    ),
+    "an adapter answers four times as long, in the same version": Case(
+        wrong(answers_of={"jp_style_v1": 4.0}), Cause.ADAPTER_REGRESSION, "adapter=jp_style_v1"
+    ),
+    "an adapter's tokens take twice as long": Case(
+        wrong(tokens_of={"general_support_v2": 2.2}), Cause.ADAPTER_REGRESSION, "adapter=general_support_v2"
+    ),
+    "all adapters answer three times as long": Case(wrong(answer=390.0), Cause.LONG_OUTPUT),
+    "all tokens take three times as long": Case(wrong(tpot_ms=30.0), Cause.DECODE_SLOW),
+    "a tenth of the prompts is too long": Case(wrong(fails=0.1), Cause.CONTEXT_OVERFLOW),
+    "half of the requests are turned away": Case(wrong(fails=0.5, failure=(429, "rejected")), Cause.REJECTED),
+    "the engine runs out of memory now and then": Case(wrong(out_of_memory=0.01), Cause.OOM),
+    "requests wait in front of the engine": Case(wrong(front_ms=300.0), Cause.FRONTEND_SLOW),
+    "five adapters want two places": Case(
+        wrong(adapters=FIVE, slots=2.0, queue_ms=400.0), Cause.ADAPTER_SLOTS_SHORT
+    ),
+    "requests are put back for want of memory": Case(wrong(preemptions=3.0, queue_ms=60.0), Cause.PREEMPTION),
+    "a restarted engine has an empty cache": Case(
+        during(BEGIN, BEGIN + 14, prefix=0.0, process_start=T0 + BEGIN), Cause.COLD_START, "replica=r0"
+    ),
+    "a fifth of the requests fails for no known reason": Case(
+        wrong(fails=0.2, failure=(500, "server_error")), Cause.UNDETERMINED, "error_kind=server_error"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_is_planted_is_found_alone(name: str) -> None:
+    case = CASES[name]
+    told = [(i.cause, i.component) for i in found(case.course)]
+    assert told == ([] if case.cause is None else [(case.cause, case.component)])
+
+
+def test_every_cause_is_planted() -> None:
+    assert {c.cause for c in CASES.values()} == {*Cause} - {Cause.NORMAL} | {None}
+
+
+@pytest.mark.parametrize("seed", range(2, 6))
+def test_a_healthy_hour_has_no_incident(seed: int) -> None:
+    assert found(during(0, 0), seconds=150, seed=seed) == []
+
+
+def test_a_second_fault_is_a_second_incident() -> None:
+    first, second = wrong(prefix=0.0, prompt_version="v43"), during(115, 150, fails=0.15)
+    told = found(lambda at, state: second(at, first(at, state)))
+    assert [i.cause for i in told] == [Cause.PREFIX_CACHE_BROKEN, Cause.CONTEXT_OVERFLOW]
+    assert abs(told[0].start - (T0 + BEGIN)) < 3
+    assert abs(told[1].start - (T0 + 115)) < 3
+
+
+def test_it_ends_when_it_is_over() -> None:
+    told = found(wrong(prefix=0.0, prompt_version="v43"))[0]
+    assert told.end is not None
+    assert END - 2 < told.end - T0 < END + 12
