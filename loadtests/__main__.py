@@ -109,7 +109,7 @@ def _show(c: Certificate, files: list[Path]) -> None:
         box=SIMPLE_HEAD,
         pad_edge=False,
     )
-    for column in ("phase", "alert", "allowed", "fired", "from harm"):
+    for column in ("phase", "alert", "allowed", "fired", "from harm", "cause found"):
         table.add_column(column, overflow="fold")
     for d in c.detections:
         table.add_row(
@@ -118,6 +118,7 @@ def _show(c: Certificate, files: list[Path]) -> None:
             f"{d.expected.within.total_seconds():.0f} s",
             _fired(d),
             "–" if d.since_harm_s is None else f"{d.since_harm_s:.1f} s",
+            _cause(d),
         )
     out.print(table)
     out.print(f"False alerts in controls: {len(c.false_alerts)}. {c.face}")
@@ -129,6 +130,11 @@ def _show(c: Certificate, files: list[Path]) -> None:
 def _fired(d: Detection) -> str:
     said = "did not fire" if d.since_injection_s is None else f"{d.since_injection_s:.1f} s"
     return said if d.in_time else f"[bold red]{said}, too late[/]" if d.fired_at else f"[bold red]{said}[/]"
+
+
+def _cause(d: Detection) -> str:
+    said = d.cause or "none"
+    return f"[bold red]{said}, wrong[/]" if d.right_cause is False else said
 
 
 def _list(*, as_json: bool) -> None:

@@ -48,6 +48,7 @@ class Measured:
     out_of_memory: int = 0  # requests
     own_engine: bool = True
     followed: Followed | None = None
+    incidents: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ def certify(drill: Drill, slos: Sequence[Slo], m: Measured, provenance: Mapping[
     def told(group: str, records: Sequence[Record]) -> Kept:
         return kept(group, records, m.queue_ms, slos, drill.ttft_ms, ended)
 
-    found = detections(drill, m.happened, m.episodes, m.records)
+    found = detections(drill, m.happened, m.episodes, m.records, m.incidents)
     wrong = false_alerts(m.happened, m.episodes)
     recovered = _recoveries(drill, m)
     controls = [r for r in m.records if named[r.phase].phase.quiet]
@@ -152,6 +153,7 @@ def _failed(
     limit = drill.limits.recovery.total_seconds()
     return [
         *(f"{d.phase}: {d.expected.alert} {_late(d)}" for d in found if not d.in_time),
+        *(f"{d.phase}: {_mistaken(d)}" for d in found if d.right_cause is False),
         *(f"{w.phase}: {w.alert} {w.component} fired in a control".replace("  ", " ") for w in wrong),
         *(
             f"{r.phase}: requests had not recovered {limit:.0f} s after its end"
@@ -171,6 +173,11 @@ def _late(d: Detection) -> str:
     if d.since_injection_s is None:
         return f"did not fire; it had {limit:.0f} s"
     return f"fired after {d.since_injection_s:.0f} s, allowed {limit:.0f} s"
+
+
+def _mistaken(d: Detection) -> str:
+    said = f"was taken for {d.cause}" if d.cause else "was not found"
+    return f"the cause, {d.expected.cause}, {said}"
 
 
 def _too_few(drill: Drill, goodput: float | None) -> list[str]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from collectors.episodes import Episode
 from loadtests.records import Record
 from loadtests.scenario import Drill, Expected, Phase
+
+EARLY = timedelta(seconds=5)  # an incident's start is an estimate
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,12 @@ class Detection:
     fired_at: datetime | None
     since_injection_s: float | None
     since_harm_s: float | None
+    cause: str | None = None  # of the first incident that began in the phase
+
+    @property
+    def right_cause(self) -> bool | None:
+        """Whether that is what was wrong; None where the drill does not say what was."""
+        return None if self.expected.cause is None else self.cause == self.expected.cause
 
     @property
     def in_time(self) -> bool:
@@ -54,11 +63,18 @@ class FalseAlert:
 
 
 def detections(
-    drill: Drill, happened: Sequence[Happened], found: Sequence[Episode], records: Sequence[Record]
+    drill: Drill,
+    happened: Sequence[Happened],
+    found: Sequence[Episode],
+    records: Sequence[Record],
+    incidents: Sequence[Mapping[str, Any]] = (),
 ) -> list[Detection]:
-    """Every expected alert of every phase, in the order in which the drill names them."""
+    """Every expected alert of every phase, in the order in which the drill names them.
+
+    `incidents` are those of the collector, as they were told last.
+    """
     return [
-        _detection(h, e, found, harmed_at(h, records, drill.ttft_ms))
+        replace(_detection(h, e, found, harmed_at(h, records, drill.ttft_ms)), cause=_cause(h, incidents))
         for h in happened
         for e in h.phase.expect
     ]
@@ -99,6 +115,13 @@ def recovery(h: Happened, records: Sequence[Record], ttft_ms: float, steady: int
         if run == steady:
             return later[number - steady + 1].intended_at - h.ended
     return None
+
+
+def _cause(h: Happened, incidents: Sequence[Mapping[str, Any]]) -> str | None:
+    """The cause of the first incident that began in the phase."""
+    began, ended = (h.since - EARLY).timestamp(), h.ended.timestamp()
+    inside = [i for i in incidents if began <= i["start"] < ended]
+    return str(min(inside, key=lambda i: i["start"])["cause"]) if inside else None
 
 
 def _detection(h: Happened, e: Expected, found: Sequence[Episode], harmed: datetime | None) -> Detection:

@@ -15,6 +15,7 @@ from collectors.episodes import episodes
 from collectors.judging import Book
 from collectors.replay import timeline
 from collectors.store.duckdb import DuckReader
+from collectors.store.incidents import incidents
 from loadtests import keeping, records
 from loadtests.certificate import Measured
 from loadtests.conduct import Outcome
@@ -41,7 +42,15 @@ def measured(drill: Drill, outcome: Outcome, place: Place, book: Book) -> Measur
     ]
     found = episodes(timeline(reader, book, since - timedelta(seconds=1), until))
     return Measured(
-        outcome.happened, sent, found, queue, judged, out_of_memory, own, outcome.evidence.followed
+        happened=outcome.happened,
+        records=sent,
+        episodes=found,
+        queue_ms=queue,
+        checks=judged,
+        out_of_memory=out_of_memory,
+        own_engine=own,
+        followed=outcome.evidence.followed,
+        incidents=incidents(reader, since, until),
     )
 
 

@@ -51,6 +51,9 @@ def _data(c: Certificate) -> dict[str, Any]:
                 "since_injection_s": d.since_injection_s,
                 "since_harm_s": d.since_harm_s,
                 "in_time": d.in_time,
+                "expected_cause": d.expected.cause,
+                "cause": d.cause,
+                "right_cause": d.right_cause,
             }
             for d in c.detections
         ],

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, model_validator
 
+from collectors.diagnose.causes import Cause
 from collectors.validation import ConfigError, Length, Strict, doubled, parse_yaml, validate
 from loadtests.plan import parse as parse_plan
 
@@ -44,7 +45,7 @@ class Expected(Strict):
     alert: str
     within: Length
     component: str | None = None
-    cause: str | None = None
+    cause: Cause | None = None
 
 
 class Phase(Strict):

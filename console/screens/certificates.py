@@ -19,7 +19,7 @@ GROUPED = (
 )
 DETECTED = (
     *(("Phase", ""), ("Alert", ""), ("Allowed", "r")),
-    *(("After injection", "r"), ("After first harm", "r"), ("", "")),
+    *(("After injection", "r"), ("After first harm", "r"), ("Cause found", ""), ("", "")),
 )
 TABLES = (("Phases", "phases"), ("Adapters", "adapters"), ("Turns", "turns"), ("Prompts", "prompts"))
 CHECKED = (("Check", ""), ("Found", "r"), ("Allowed", "r"), ("", ""))
@@ -43,7 +43,7 @@ def show(drill: Drill, others: list[Drill]) -> None:
 
 def _seen(data: Mapping[str, Any]) -> None:
     rows = [
-        (*row[:-1], markup.chip("in time", "ok") if row[-1] else markup.chip("not in time", "bad"))
+        (*row[:-1], markup.chip("right, in time", "ok") if row[-1] else markup.chip("wrong or late", "bad"))
         for row in drills.detections(data)
     ]
     wrong = [f"{words.title(w['alert'])} in {words.title(w['phase'])}" for w in data["false_alerts"]]

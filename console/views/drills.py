@@ -99,8 +99,8 @@ def steps(lines: Sequence[Mapping[str, Any]]) -> tuple[Step, ...]:
     )
 
 
-def detections(data: Mapping[str, Any]) -> list[tuple[str, str, str, str, str, bool]]:
-    """(phase, alert, allowed, after the injection, after the first harm, in time) of each expected alert."""
+def detections(data: Mapping[str, Any]) -> list[tuple[str, str, str, str, str, str, bool]]:
+    """(phase, alert, allowed, after injection, after first harm, cause, in time) of each expected alert."""
     return [
         (
             words.title(d["phase"]),
@@ -108,7 +108,8 @@ def detections(data: Mapping[str, Any]) -> list[tuple[str, str, str, str, str, b
             _seconds(d["within_s"]),
             _seconds(d["since_injection_s"], "did not fire"),
             _seconds(d["since_harm_s"]),
-            bool(d["in_time"]),
+            words.title(d["cause"]) if d.get("cause") else "–",
+            bool(d["in_time"]) and d.get("right_cause") is not False,
         )
         for d in data["detections"]
     ]

@@ -73,7 +73,9 @@ def made(course: Course, seconds: int, seed: int) -> tuple[Requests, Scrapes]:
             held = []
         elif not state.served:
             rows += [r | {"http_status": 502, "error_kind": "connection_lost", "e2e_ms": 20.0} for r in held]
-            rows[-len(held) :] = [r | {"at": r["start"] + 0.02} for r in rows[len(rows) - len(held) :]]
+            rows[-len(held) :] = [
+                r | {"at": float(str(r["start"])) + 0.02} for r in rows[len(rows) - len(held) :]
+            ]
             held = []
         if state.up is not None:
             scrapes.append(_scrape(state, T0 + second, len(came), len(held)))
