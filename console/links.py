@@ -34,6 +34,11 @@ def request(request_id: str, frame: Frame) -> str:
     return to("slow-chat", frame, q=request_id)
 
 
+def incident(name: str, frame: Frame) -> str:
+    """The incident on the first screen."""
+    return to("./", frame, incident=name)
+
+
 def rule(name: str, frame: Frame) -> str:
     """The rule on the alerts screen."""
     return to("alerts", frame, rule=name)

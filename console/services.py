@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import wraps
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import duckdb
 
@@ -24,6 +24,8 @@ from collectors.signals.runbooks import Runbook, RunbookError, parse
 from collectors.signals.startup import ENGINE
 from collectors.signals.startup_facts import KINDS as START_UPS
 from collectors.signals.startup_facts import told_once
+from collectors.store import incidents as stored_incidents
+from collectors.store.delta import DeltaWriter
 from collectors.store.errors import StoreError
 from collectors.store.reader import Reader
 from collectors.store.series import series
@@ -31,6 +33,7 @@ from collectors.store.tables import REQUESTS, TABLES
 from console import drillbook, queries
 from console.drilling import catalogue, process, start
 from console.views import evidence, startups
+from console.views import incidents as incident_views
 from console.views.drills import Drill
 from console.views.facts import Change, Failure, Inlet, Origin, Pulse, Slice, Starts, TableState, Told
 from console.views.frame import SPARK_POINTS, Frame
@@ -47,6 +50,8 @@ BEFORE = timedelta(minutes=15)
 STARTS_BACK = timedelta(days=7)  # engines run for days; events are few
 ANSWERS_WITHIN = timedelta(minutes=5)  # of its start an engine is scraped, or it is not scraped at all
 MAX_STARTS = 4  # that are shown stage by stage; the others have a line each
+INCIDENTS_BACK = timedelta(hours=6)  # one that was told of so long before may still last
+MOST_NOTE = 2000  # characters
 MAX_SLICES = 300  # of the engines' histograms; a quiet past needs no more
 LAST_TURN = timedelta(hours=1)  # an SLO or rule not judged for so long is not being judged
 
@@ -296,6 +301,35 @@ def explained(desk: Desk, request: RequestFact) -> Explanation:
 def changes_before(desk: Desk, at: datetime) -> list[EventFact]:
     """What changed in the quarter of an hour before an instant, newest first, however much else happened."""
     return queries.events(desk.reader, at - BEFORE, at, MARKS)
+
+
+@guarded
+def incidents(desk: Desk, frame: Frame) -> list[Mapping[str, Any]]:
+    """Incidents of the span as they were told up to its end, the newest first."""
+    told = stored_incidents.incidents(desk.reader, frame.since - INCIDENTS_BACK, frame.now)
+    return incident_views.seen(told, frame)
+
+
+@guarded
+def incident(desk: Desk, name: str) -> Mapping[str, Any] | None:
+    """One incident, whenever it was; None where there is none of that id."""
+    return next((i for i in stored_incidents.incidents(desk.reader) if i["id"] == name), None)
+
+
+@guarded
+def incident_notes(desk: Desk, since: datetime, until: datetime | None = None) -> list[EventFact]:
+    """What people said of incidents, oldest first."""
+    return stored_incidents.notes(desk.reader, since, until)
+
+
+def note_incident(desk: Desk, name: str, state: str, text: str, now: datetime) -> Failure | None:
+    """Keep what a person says of an incident: acknowledged, resolved, or a note."""
+    fact = EventFact(now, stored_incidents.NOTE, name, "console", state, text.strip()[:MOST_NOTE])
+    try:
+        DeltaWriter(desk.root).append("events", [fact])
+    except StoreError as error:
+        return Failure(f"{error.where}: {error.what}", error.remedy)
+    return None
 
 
 @guarded

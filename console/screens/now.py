@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from console import charts, links, markup, panels, services
+from console.screens import incidents
 from console.screens.parts import Tick, answered, chart, draw, empty, heading, live
 from console.services import Desk
 from console.theme import palette
@@ -23,11 +24,15 @@ def _body(desk: Desk, tick: Tick) -> None:
     pulse = services.pulse(desk, frame.now)
     frame = verdict.settled(frame, pulse, desk.scrape_interval)
     heading("Now", frame, pulse)
+    if name := st.query_params.get("incident"):
+        incidents.opened(desk, frame, name)
+        return
     known = answered(pulse, Pulse())
     if isinstance(pulse, Pulse) and pulse.newest is None:
         empty()
         return
     _above(desk, frame, known)
+    incidents.section(desk, frame)
     requests = evidence.has_requests(known, frame)
     names = evidence.spoken_by((name for _, name, _ in tiles.FIGURES), requests=requests)
     told = answered(services.told(desk, frame, names, known.clock_scale), [])

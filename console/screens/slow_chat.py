@@ -135,9 +135,10 @@ def _table(found: Sequence[RequestFact], frame: Frame, asked: str, *, several: b
 
 
 def _explained(e: Explanation, frame: Frame, before: Sequence[changes.Line], desk: Desk) -> None:
-    page = slow.PAGES[e.leading.stage] if e.leading else "high_ttft"
     sub = markup.join(
-        markup.link("Runbook", links.runbook(page, frame)),
+        markup.link("Runbook", links.runbook(e.why.runbook, frame)),
+        " · " if e.why.incident else "",
+        markup.link("Its incident", links.incident(e.why.incident, frame)) if e.why.incident else "",
         " · ",
         markup.link("The console at that moment", links.to("./", frame, at=e.request.at)),
         " · ",
@@ -149,12 +150,15 @@ def _explained(e: Explanation, frame: Frame, before: Sequence[changes.Line], des
     draw(
         markup.tag(
             "div",
+            markup.chip(*slow.cause(e.why)),
             markup.tag("p", e.sentence),
             markup.tag("div", sub, cls="m-sub"),
-            cls=f"m-hero {'warn' if e.leading else ''}",
+            cls=f"m-hero {slow.cause(e.why)[1]}",
         )
     )
     record.finding(desk, e)
+    src = markup.source("", f"{e.why.confidence:.0%} sure", words.title(e.why.scope))
+    draw(markup.card("Five questions", markup.table(slow.QUESTIONS, e.questions), src))
     left, right = st.columns([3, 2], gap="small")
     with left:
         _stages(e, frame)

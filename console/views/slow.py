@@ -7,21 +7,18 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from collectors.diagnose.why import Why
 from collectors.model import RequestFact
 from console.views import words
 from console.views.frame import Frame, clock, parse_instant, zone_label
+from console.views.incidents import component
 
 AROUND = timedelta(seconds=15)  # what a time with seconds means: a little to either side
 MINUTE = timedelta(minutes=1)
 HALF_DAY = timedelta(hours=12)
 ORDERS = {"First token": "ttft_ms", "Total": "e2e_ms", "Queue": "queue_ms", "Prefill": "prefill_ms"}
-PAGES = {
-    "queue": "queue_buildup",
-    "prefill": "prefix_cache_degradation",
-    "decode": "adapter_latency_regression",
-    "frontend": "high_ttft",
-    "gateway": "high_ttft",
-}
+QUESTIONS = (("Asked", ""), ("Answer", ""))
+CALM = {"normal": "ok", "undetermined": "none"}
 _SECONDS = re.compile(r":\d{2}:\d{2}")
 
 
@@ -33,6 +30,12 @@ def stretch(asked: str, frame: Frame) -> tuple[datetime, datetime] | None:
     if at is None:
         return None
     return (at - AROUND, at + AROUND) if _SECONDS.search(asked) else (at, at + MINUTE)
+
+
+def cause(why: Why) -> tuple[str, str]:
+    """The cause in words with its component, and its tone."""
+    named = " · ".join(p for p in (words.title(why.cause), component(why.component)) if p)
+    return named, CALM.get(why.cause, "warn")
 
 
 def columns(frame: Frame) -> list[str]:
