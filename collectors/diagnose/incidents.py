@@ -163,11 +163,13 @@ def _source(case: Case, finding: Finding, now: float, minute_s: float) -> Incide
 
 
 def _effect(case: Case, finding: Finding, now: float, minute_s: float) -> Incident | None:
-    """The open incident that this explains: an effect that was found a little before its cause."""
+    """The open incident that this explains: an effect found before its cause, though not begun before it."""
     able = [
         i
         for i in case.open
-        if i.cause in BRINGS_ABOUT[finding.cause] and now - i.detected <= EXPLAIN_MIN * minute_s
+        if i.cause in BRINGS_ABOUT[finding.cause]
+        and now - i.detected <= EXPLAIN_MIN * minute_s
+        and finding.since <= i.detected
     ]
     return min(able, key=lambda i: i.start, default=None)
 
@@ -210,7 +212,7 @@ def _explained(
         incident,
         cause=finding.cause,
         component=finding.component,
-        start=min(incident.start, finding.since),
+        start=finding.since,
         seen=max(incident.seen, _sign(finding, now)),
         confidence=finding.score,
         evidence=finding.evidence,

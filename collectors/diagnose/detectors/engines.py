@@ -11,6 +11,7 @@ from collectors.diagnose.shifts import known
 
 STILL_SCRAPES = 3  # without a token while requests run: fewer happen in a long prefill
 STILL_S = 2.5
+IDLE = 0.3  # of the usual tokens a second: an engine that goes on has made up for less by its next scrape
 BLIND_SCRAPES = 2  # that failed: one is chance
 ALIVE = 3  # requests answered since prove that the engine lives
 LOST = 0.5  # share of failed requests that proves that it does not
@@ -103,6 +104,10 @@ def _went_on(scene: Scene, name: str, scrapes: Scrapes) -> Finding | None:
     if gaps[widest] < max(STILL_S, STILL_SCRAPES * _pace(scene, name, scrapes)) or _differ(started):
         return None
     rows = _ended(scene.buffered, name, since)
+    tokens = float(good["generation_tokens"][widest + 1]) / gaps[widest]
+    usual = _per_s(scene.usual_engines.get(name, good), "generation_tokens") or 0.0
+    if not tokens < IDLE * usual:
+        return None  # it worked, and only did not answer us
     survived = (rows.start < since) & (rows.at > until) & ~rows.failed
     meanwhile = ((rows.at > since + 1) & (rows.at < until)).sum()
     if not survived.any() or meanwhile:
