@@ -50,8 +50,9 @@ class Scene:
     """The instant `now` (seconds since the epoch). `minute_s` is a minute divided by the clock's scale.
 
     `recent` and `engines` reach `recent_s` back; `usual` and `usual_engines` are the last healthy time
-    before, `usual_s` seconds of it. `buffered` is everything that is remembered. `going` are the causes, with
-    their components, of the incidents that are open.
+    before, `usual_s` seconds of it. `engines_lately` reach back further than `engines`, whatever was wrong;
+    `buffered` is every request that is remembered. `going` are the causes, with their components, of the
+    incidents that are open.
     """
 
     now: float
@@ -62,6 +63,7 @@ class Scene:
     usual_s: float
     engines: Mapping[str, Scrapes]
     usual_engines: Mapping[str, Scrapes]
+    engines_lately: Mapping[str, Scrapes]
     buffered: Requests
     going: frozenset[tuple[Cause, str | None]] = frozenset()
     _shifts: dict[tuple[str, bool], Shift] = field(default_factory=dict)  # many detectors ask for the same

@@ -115,6 +115,7 @@ def scene_at(watch: Watch, now: float, minute_s: float) -> Scene | None:
         usual_s=usual_s,
         engines={n: s.between(now - recent_s, now) for n, s in watch.engines.items()},
         usual_engines={n: s.where(_inside(s.at, spans)) for n, s in watch.engines.items()},
+        engines_lately={n: s.between(now - LATELY_MIN * minute_s, now) for n, s in watch.engines.items()},
         buffered=known,
         going=frozenset(i.key for i in watch.case.open),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -45,6 +46,7 @@ class State:
     process_start: float = T0 - 86_400
 
 
+Row = dict[str, Any]
 Course = Callable[[float, State], State]
 
 
@@ -61,28 +63,27 @@ def found(course: Course, seconds: int = 240, seed: int = 1) -> list[Incident]:
 def made(course: Course, seconds: int, seed: int) -> tuple[Requests, Scrapes]:
     """What the fleet's clients and scrapers saw."""
     rng = np.random.default_rng(seed)
-    rows: list[dict[str, object]] = []
-    scrapes: list[dict[str, object]] = []
-    held: list[dict[str, object]] = []
+    ended: list[Row] = []
+    flying: list[Row] = []
+    scrapes: list[dict[str, float]] = []
     for second in range(seconds):
-        state = course(float(second), State())
-        came = [_request(state, T0 + second + rng.random(), rng) for _ in range(rng.poisson(state.per_s))]
-        held += came
-        if not state.still and state.served:
-            rows += [_ended(r, T0 + second) for r in held]
-            held = []
-        elif not state.served:
-            rows += [r | {"http_status": 502, "error_kind": "connection_lost", "e2e_ms": 20.0} for r in held]
-            rows[-len(held) :] = [
-                r | {"at": float(str(r["start"])) + 0.02} for r in rows[len(rows) - len(held) :]
-            ]
-            held = []
+        state, now = course(float(second), State()), T0 + second
+        came = [_request(state, now + rng.random(), rng) for _ in range(rng.poisson(state.per_s))]
+        flying += came
+        if not state.served:
+            ended += [_lost(r, now) for r in flying]
+            flying = []
+        elif state.still:
+            flying = [_held(r, now) for r in flying]
+        else:
+            ended += [r for r in flying if r["at"] < now + 1]
+            flying = [r for r in flying if r["at"] >= now + 1]
         if state.up is not None:
-            scrapes.append(_scrape(state, T0 + second, len(came), len(held)))
-    return requests_of(rows), scrapes_of(scrapes)
+            scrapes.append(_scrape(state, now, len(came), len(flying)))
+    return requests_of(ended), scrapes_of(scrapes)
 
 
-def _request(state: State, start: float, rng: np.random.Generator) -> dict[str, object]:
+def _request(state: State, start: float, rng: np.random.Generator) -> Row:
     adapter = str(rng.choice(state.adapters))
     prompt = state.prompt * rng.lognormal(0, 0.1)
     if rng.random() < state.fails:
@@ -117,25 +118,28 @@ def _request(state: State, start: float, rng: np.random.Generator) -> dict[str, 
     }
 
 
-def _ended(row: dict[str, object], now: float) -> dict[str, object]:
-    """A request that was held meanwhile took so much longer, before the engine's core."""
-    late_ms = max(0.0, (now - float(str(row["start"]))) * 1000)
-    if late_ms < 1000 or row["http_status"] != 200:
-        return row
-    keys = ("frontend_ms", "ttft_ms", "e2e_ms")
-    return (
-        row | {k: float(str(row[k])) + late_ms for k in keys} | {"at": float(str(row["at"])) + late_ms / 1000}
-    )
+def _held(row: Row, now: float) -> Row:
+    """A request that nothing is done for, for a second: before the engine's core, or in the middle of it."""
+    stage = "frontend_ms" if row["start"] >= now - 1 or row["frontend_ms"] > 1000 else "decode_ms"
+    longer = {name: row[name] + 1000 for name in (stage, "e2e_ms")}
+    first = {"ttft_ms": row["ttft_ms"] + 1000} if stage == "frontend_ms" else {}
+    return {**row, **longer, **first, "at": row["at"] + 1}
 
 
-def _scrape(state: State, at: float, came: int, held: int) -> dict[str, object]:
+def _lost(row: Row, now: float) -> Row:
+    ends = max(now, row["start"]) + 0.02
+    failed = {"http_status": 502, "error_kind": "connection_lost", "at": ends}
+    return {"start": row["start"], "adapter": row["adapter"], "replica": "r0", "e2e_ms": 20.0, **failed}
+
+
+def _scrape(state: State, at: float, came: int, flying: int) -> dict[str, float]:
     if not state.up:
         return {"at": at, "up": 0.0}
     return {
         "at": at,
         "up": 1.0,
         "interval_s": 1.0,
-        "requests_running": 25.0 + held,
+        "requests_running": float(flying),
         "requests_waiting": state.waiting,
         "kv_usage_ratio": 0.2,
         "preemptions": state.preemptions,

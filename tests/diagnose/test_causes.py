@@ -50,6 +50,9 @@ CASES = {
     "the engine stands still for six seconds": Case(
         during(BEGIN, BEGIN + 6, still=True), Cause.ENGINE_STALL, "replica=r0"
     ),
+    "the engine answers nothing at all for ten seconds, and goes on": Case(
+        during(BEGIN, BEGIN + 10, still=True, up=0.0), Cause.ENGINE_STALL, "replica=r0"
+    ),
     "the engine is gone, and requests fail": Case(
         wrong(up=0.0, served=False), Cause.REPLICA_DOWN, "replica=r0"
     ),

@@ -94,8 +94,9 @@ def _stalled(scene: Scene, name: str, scrapes: Scrapes) -> Finding | None:
 
 def _went_on(scene: Scene, name: str, scrapes: Scrapes) -> Finding | None:
     """A replica that answered no scrape for a while, and went on with its requests: no restart."""
-    good = scrapes.where(scrapes["up"] == 1)
-    gaps = np.diff(good.at)
+    lately = scene.engines_lately[name]
+    good = lately.where(lately["up"] == 1)
+    gaps = np.where(good.at[1:] > scene.now - scene.recent_s, np.diff(good.at), 0.0)
     if not len(gaps):
         return None
     widest = int(np.argmax(gaps))
@@ -108,9 +109,11 @@ def _went_on(scene: Scene, name: str, scrapes: Scrapes) -> Finding | None:
     usual = _per_s(scene.usual_engines.get(name, good), "generation_tokens") or 0.0
     if not tokens < IDLE * usual:
         return None  # it worked, and only did not answer us
-    survived = (rows.start < since) & (rows.at > until) & ~rows.failed
-    meanwhile = ((rows.at > since + 1) & (rows.at < until)).sum()
-    if not survived.any() or meanwhile:
+    slack_s = 2 * _pace(scene, name, scrapes)  # a scrape sees both ends of the silence late
+    good_rows = rows.where(~rows.failed)
+    survived = (good_rows.start < since + slack_s) & (good_rows.at > until - slack_s)
+    meanwhile = (good_rows.at > since + slack_s) & (good_rows.at < until - slack_s)
+    if not survived.any() or meanwhile.any():
         return None
     evidence = (
         Evidence("seconds in which it answered nothing", until - since, None, "s"),
