@@ -73,6 +73,7 @@ def timeline(bars: Sequence[Bar], rows: Sequence[str], frame: Frame, marks: Sequ
     """States as bars over the span, a row a subject."""
     p = palette(frame.mode)
     colours = {"firing": p.bad, "missed": p.bad, "pending": p.queue, "undetermined": p.queue, "met": p.ok}
+    colours |= {"critical": p.bad, "warning": p.queue, "info": p.accent}
     figure = go.Figure()
     for state in dict.fromkeys(b.state for b in bars):
         own = [b for b in bars if b.state == state]

@@ -28,20 +28,23 @@ def listed(lines: Sequence[incidents.Line], frame: Frame) -> Html:
     return card("Incidents", join(tag("ul", *rows, cls="m-list"), rest), src)
 
 
-def opened(i: Mapping[str, Any], titles: Mapping[str, str], notes: Sequence[Any], frame: Frame) -> Html:
-    """One incident with everything that is known of it."""
-    head = tag(
+def headline(i: Mapping[str, Any], frame: Frame) -> Html:
+    """What happened, and where to go on."""
+    tone = incidents.TONES[i["severity"]]
+    return tag(
         "div",
-        chip(
-            words.title(i["severity"]), incidents.TONES[i["severity"]], SHAPES[incidents.TONES[i["severity"]]]
-        ),
+        chip(words.title(i["severity"]), tone, SHAPES[tone]),
         tag("p", i["sentence"]),
         tag("div", _links(i, frame), cls="m-sub"),
-        cls=f"m-hero {incidents.TONES[i['severity']]}",
+        cls=f"m-hero {tone}",
     )
-    known = card("Incident", facts(incidents.facts(i, frame)), source("", i["id"]))
+
+
+def known(i: Mapping[str, Any], notes: Sequence[Any], frame: Frame) -> Html:
+    """Everything that is known of it, and what people said."""
+    about = card("Incident", facts(incidents.facts(i, frame)), source("", i["id"]))
     why = card("Why", table(EVIDENCE, incidents.evidence(i)), source("", words.title(i["cause"])))
-    return join(head, known, why, _around(i, titles, frame), _said(notes, frame))
+    return join(about, why, _said(notes, frame))
 
 
 def _item(line: incidents.Line, frame: Frame) -> Html:
@@ -66,8 +69,13 @@ def _links(i: Mapping[str, Any], frame: Frame) -> Html:
     )
 
 
-def _around(i: Mapping[str, Any], titles: Mapping[str, str], frame: Frame) -> Html:
-    changed = incidents.before(i) or [("Nothing that is known", "")]
+def changed(i: Mapping[str, Any]) -> Html:
+    """What changed just before it."""
+    return card("Just before", table(BEFORE, incidents.before(i) or [("Nothing that is known", "")]))
+
+
+def alerts(i: Mapping[str, Any], titles: Mapping[str, str], frame: Frame) -> Html:
+    """The alerts that it fired."""
     fired = [
         (
             join(
@@ -78,7 +86,7 @@ def _around(i: Mapping[str, Any], titles: Mapping[str, str], frame: Frame) -> Ht
         )
         for a in i["alerts"]
     ] or [(tag("span", "None: it stayed inside every alert"), "")]
-    return join(card("Just before", table(BEFORE, changed)), card("Alerts", table(ALERTS, fired)))
+    return card("Alerts", table(ALERTS, fired))
 
 
 def _said(notes: Sequence[Any], frame: Frame) -> Html:

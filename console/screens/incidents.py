@@ -43,7 +43,13 @@ def opened(desk: Desk, frame: Frame, name: str) -> None:
         return
     said = answered(services.incident_notes(desk, incidents.instant(found["start"])), [])
     notes = [n for n in said if n.subject == name]
-    draw(incident_cards.opened(found, {r.name: r.title for r in desk.rules}, notes, frame))
+    draw(incident_cards.headline(found, frame))
+    draw(incident_cards.known(found, notes, frame))
+    left, right = st.columns(2, gap="small")
+    with left:
+        draw(incident_cards.changed(found))
+    with right:
+        draw(incident_cards.alerts(found, {r.name: r.title for r in desk.rules}, frame))
     _say(desk, found)
     told = draft(found, [(n.at, n.before or "note", n.after or "") for n in notes])
     st.download_button(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import streamlit as st
 
 from console import charts, links, markup, panels, services
@@ -10,6 +13,7 @@ from console.screens.parts import Tick, answered, chart, draw, empty, heading, l
 from console.services import Desk
 from console.theme import palette
 from console.views import charting, evidence, now, tiles, verdict, words
+from console.views import incidents as incident_views
 from console.views.facts import Pulse
 from console.views.frame import POINTS, Frame
 
@@ -23,8 +27,9 @@ def _body(desk: Desk, tick: Tick) -> None:
     frame = tick()
     pulse = services.pulse(desk, frame.now)
     frame = verdict.settled(frame, pulse, desk.scrape_interval)
-    heading("Now", frame, pulse)
-    if name := st.query_params.get("incident"):
+    name = st.query_params.get("incident")
+    heading("Incident" if name else "Now", frame, pulse)
+    if name:
         incidents.opened(desk, frame, name)
         return
     known = answered(pulse, Pulse())
@@ -52,7 +57,8 @@ def _above(desk: Desk, frame: Frame, pulse: Pulse) -> None:
         answered(services.marks(desk, frame), []),
         now.Judging(desk.rules, desk.scrape_interval, services.SLICE / pulse.clock_scale),
     )
-    draw(panels.hero(model.verdict, _sub(model, frame, pulse)))
+    open_now = answered(services.incidents(desk, frame), [])
+    draw(panels.hero(model.verdict, _sub(model, frame, pulse, open_now)))
     left, right = st.columns([3, 2], gap="small")
     unheard = pulse.newest if model.silent is not None else None
     seen = f"{model.now.count:,} requests" if model.now else "0 requests"
@@ -72,11 +78,20 @@ def _above(desk: Desk, frame: Frame, pulse: Pulse) -> None:
         )
 
 
-def _sub(model: now.Now, frame: Frame, pulse: Pulse) -> object:
+def _sub(model: now.Now, frame: Frame, pulse: Pulse, found: Sequence[Mapping[str, Any]]) -> object:
     if model.silent is not None and pulse.newest is not None:
         return markup.join(
             "Nothing below is newer than that. ",
             markup.link("Show the last known moment", links.to("./", frame, at=pulse.newest)),
+        )
+    lasting = [i for i in found if i["end"] is None]
+    if lasting:
+        newest = lasting[0]
+        return markup.join(
+            "Why: ",
+            markup.link(incident_views.title(newest), links.incident(newest["id"], frame)),
+            f", {incident_views.when(newest, frame)}. ",
+            markup.link("Find slow requests", links.to("slow-chat", frame)),
         )
     lines = [f"{line.text} ({line.detail})" for line in model.changes if line.detail and model.verdict.since]
     if lines:

@@ -15,7 +15,6 @@ TONES = {"critical": "bad", "warning": "warn", "info": "info"}
 SHOWN = 6
 MIN_SHARE = 0.004  # of the span: a bar thinner than this could not be seen
 COLUMNS = {"prompt_version": "prompt", "adapter": "adapter", "replica": "replica", "error_kind": "error"}
-STATES = {"critical": "firing", "warning": "pending", "info": "undetermined"}  # by which bars are coloured
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +54,7 @@ def bars(found: Sequence[Mapping[str, Any]], frame: Frame) -> tuple[list[Bar], l
         start = max(instant(i["start"]), frame.since)
         end = min(instant(i["end"]), frame.now) if i["end"] else frame.now
         name = title(i)
-        told.append(
-            Bar(name, start, max(end, start + least), STATES[i["severity"]], f"{name}: {when(i, frame)}")
-        )
+        told.append(Bar(name, start, max(end, start + least), i["severity"], f"{name}: {when(i, frame)}"))
     return told, list(dict.fromkeys(b.row for b in sorted(told, key=lambda b: b.start)))
 
 
