@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from collectors.diagnose.questions import questions
+from collectors.diagnose.questions import VERSIONS, questions
 from collectors.diagnose.stages import Peers, StageShare, leading, sentence, split
 from collectors.diagnose.why import Why, why
 from collectors.model import EventFact, RequestFact
@@ -82,13 +82,14 @@ def _explain(reader: Reader, request: RequestFact) -> Explanation:
     meanwhile = [i for i in near if _open(i, request)]
     cause = why(request, lead, alike, meanwhile, alike.cached_tokens)
     before = events_before(reader, request, EVENT_SPAN, EVENT_KINDS)
+    new = events_before(reader, request, EVENT_SPAN, VERSIONS)  # apart, for alerts come by the dozen
     look = LOOK_SCRAPES * (scrape_interval(reader, request.at) or USUAL_INTERVAL)
     around = tuple(_around(reader, name, request, look) for name in AROUND)
     return Explanation(
         request=request,
         sentence=sentence(request, shares, alike, cause.because),
         why=cause,
-        questions=questions(request, cause, lead, alike, meanwhile, before, _memory(reader, request, around)),
+        questions=questions(request, cause, lead, alike, meanwhile, new, _memory(reader, request, around)),
         meanwhile=tuple(meanwhile),
         stages=shares,
         leading=lead,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -44,16 +44,16 @@ class Columns:
 
     def where(self, rows: Flags | slice) -> Self:
         """Some of the rows."""
-        return type(self)(
-            self.at[rows],
-            {name: column[rows] for name, column in self.numbers.items()},
-            {name: column[rows] for name, column in self.words.items()},
-        )
+        return type(self)(self.at[rows], Picked(self.numbers, rows), Picked(self.words, rows))
 
     def between(self, after: float, upto: float) -> Self:
         """The rows with `at` in (after, upto]."""
         first, end = np.searchsorted(self.at, [after, upto], side="right")
         return self.where(slice(int(first), int(end)))
+
+    def whole(self) -> Self:
+        """The same rows by themselves: what they were taken from may go."""
+        return type(self)(self.at.copy(), {**self.numbers}, {**self.words})
 
     def with_rows(self, more: Self) -> Self:
         """These rows and later ones."""
@@ -62,6 +62,27 @@ class Columns:
             {n: np.concatenate([c, more.numbers[n]]) for n, c in self.numbers.items()},
             {n: np.concatenate([c, more.words[n]]) for n, c in self.words.items()},
         )
+
+
+class Picked(Mapping[str, NDArray[Any]]):
+    """Some rows of columns, taken when they are asked for: most columns of most selections never are."""
+
+    def __init__(self, columns: Mapping[str, NDArray[Any]], rows: Flags | slice) -> None:
+        self._columns, self._rows = columns, rows
+        self._taken: dict[str, NDArray[Any]] = {}
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        """One column."""
+        if name not in self._taken:
+            self._taken[name] = self._columns[name][self._rows]
+        return self._taken[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """The names of all columns."""
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)
 
 
 class Requests(Columns):

@@ -158,8 +158,8 @@ def _trimmed(watch: Watch, now: float, minute_s: float) -> Watch:
     kept = (*spans, (whole, np.inf))
     return replace(
         watch,
-        requests=watch.requests.where(_inside(watch.requests.at, kept)),
-        engines={n: s.where(_inside(s.at, kept)) for n, s in watch.engines.items()},
+        requests=watch.requests.where(_inside(watch.requests.at, kept)).whole(),
+        engines={n: s.where(_inside(s.at, kept)).whole() for n, s in watch.engines.items()},
         healthy=tuple((a, u) for a, u in watch.healthy if u > min(whole, *(s[0] for s in spans), now)),
     )
 

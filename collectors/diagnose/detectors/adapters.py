@@ -8,13 +8,14 @@ import numpy as np
 
 from collectors.diagnose.causes import Cause
 from collectors.diagnose.columns import Numbers, Requests
-from collectors.diagnose.scene import Finding, Scene, certainty, told
+from collectors.diagnose.scene import P_STAYS, Finding, Scene, certainty, told
 from collectors.diagnose.shifts import Shift, larger, onset
 from collectors.signals.changes import family
 
 WORSE = 1.5
 SHARED = 1.25  # what all others suffer as well is not the adapter's
 P_WAITS = 1e-3
+MAY_BE = 1.3  # less is looked into no further
 ENOUGH = 12  # requests of an adapter,
 STRETCH_MIN = 5.0  # for which this much before the recent time is looked at
 
@@ -53,6 +54,8 @@ def _regressed(
     longer = larger(mine["output_tokens"], before["output_tokens"], mean=True)
     # how fast tokens come is shared by all who run at the time, so that is compared at the same time alone
     slower = larger(mine.where(mine.at > scene.now - scene.recent_s).tpot_ms, before.tpot_ms)
+    if not (longer.grew(MAY_BE, P_STAYS) or slower.grew(MAY_BE, P_STAYS)):
+        return None
     waits = larger(mine["e2e_ms"], before["e2e_ms"])
     rest = _others(scene, now, usual, [each for each in now if each != name and each in usual])
     component = f"adapter={version}" if version else None
