@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from math import isnan
 from typing import Any
@@ -12,6 +12,7 @@ from collectors.store.dialect import AT
 from collectors.store.reader import Reader
 from collectors.store.tables import TABLES, facts
 from console.views.facts import STAGES, Change, Inlet, Life, Origin, Pulse, Slice
+from console.views.versions import Version
 
 DAY = timedelta(days=1)
 MAX_EVENTS = 500
@@ -120,6 +121,44 @@ def adapters(reader: Reader, since: datetime, until: datetime) -> list[str]:
     where = f"adapter IS NOT NULL AND {_within(reader, since, until)}"
     sql = f"SELECT DISTINCT adapter FROM {{requests}} WHERE {where} ORDER BY 1"
     return [r["adapter"] for r in _rows(reader, sql, since, until)]
+
+
+def versions(reader: Reader, since: datetime, until: datetime, column: str) -> list[Version]:
+    """What the requests of each value of a column came to."""
+    d = reader.dialect
+    tpot = "CASE WHEN output_tokens > 1 THEN decode_ms / (output_tokens - 1) END"
+    good = "CASE WHEN http_status < 400 THEN {} END"
+    sql = (
+        f"SELECT {column} AS name, count(*) AS n, min({AT}) AS first_at, max({AT}) AS last_at, "
+        f"{d.quantiles('ttft_ms', [0.5, 0.95])} AS ttft, {d.quantiles(tpot, [0.5])} AS tpot, "
+        f"{d.quantiles(good.format('e2e_ms'), [0.5, 0.95])} AS e2e, "
+        f"{d.quantiles('output_tokens', [0.5])} AS answer, "
+        "sum(CASE WHEN cached_tokens IS NOT NULL THEN cached_tokens END) AS cached, "
+        "sum(CASE WHEN cached_tokens IS NOT NULL THEN prompt_tokens END) AS looked_up, "
+        "sum(CASE WHEN http_status >= 400 THEN 1 ELSE 0 END) AS failed, count(http_status) AS answered "
+        f"FROM {{requests}} WHERE {column} IS NOT NULL AND {_within(reader, since, until)} GROUP BY {column}"
+    )
+    return [_version(row) for row in _rows(reader, sql, since, until)]
+
+
+def _version(row: Mapping[str, Any]) -> Version:
+    def of(name: str, k: int = 0) -> float | None:
+        return row[name][k] if row[name] else None
+
+    return Version(
+        row["name"],
+        row["n"],
+        row["first_at"].astimezone(UTC),
+        row["last_at"].astimezone(UTC),
+        of("ttft"),
+        of("ttft", 1),
+        of("tpot"),
+        of("e2e"),
+        of("e2e", 1),
+        of("answer"),
+        row["cached"] / row["looked_up"] if row["looked_up"] else None,
+        row["failed"] / row["answered"] if row["answered"] else None,
+    )
 
 
 def origins(reader: Reader, since: datetime, now: datetime) -> list[Origin]:

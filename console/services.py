@@ -38,6 +38,7 @@ from console.views.drills import Drill
 from console.views.facts import Change, Failure, Inlet, Origin, Pulse, Slice, Starts, TableState, Told
 from console.views.frame import SPARK_POINTS, Frame
 from console.views.offers import Catalogue
+from console.views.versions import Version
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -289,6 +290,12 @@ def candidates(
 def adapters(desk: Desk, since: datetime, until: datetime) -> list[str]:
     """The adapters that answered in a stretch of time."""
     return queries.adapters(desk.reader, since, until)
+
+
+@guarded
+def versions(desk: Desk, frame: Frame, column: str) -> list[Version]:
+    """What the requests of each adapter or version came to in the span."""
+    return queries.versions(desk.reader, frame.since, frame.now, column)
 
 
 @guarded

@@ -76,7 +76,7 @@ def look(desks: dict[str, Desk], frame: Frame) -> Callable[..., tuple[str, AppTe
 
 
 def _draw(screen, desk, frame):  # no annotations: only its text is run, without this module
-    from console.screens import alerts, drills, now, runbooks, slos, slow_chat, sources
+    from console.screens import alerts, drills, now, runbooks, slos, slow_chat, sources, versions
 
     shows = {
         "now": now,
@@ -86,6 +86,7 @@ def _draw(screen, desk, frame):  # no annotations: only its text is run, without
         "slos": slos,
         "slow": slow_chat,
         "sources": sources,
+        "versions": versions,
     }
     shows[screen].show(desk, lambda: frame)
 

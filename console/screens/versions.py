@@ -1,0 +1,59 @@
+"""Adapters & versions: who answers, how well, and what came before it."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from console import links, markup, services
+from console.screens.parts import Tick, answered, draw, empty, heading
+from console.services import Desk
+from console.views import versions, words
+from console.views.facts import Pulse
+from console.views.frame import Frame
+
+HEAD = (
+    *(("Version", ""), ("Requests", "r"), ("TTFT P50", "r"), ("P95", "r"), ("Per token", "r")),
+    *(("Total P95", "r"), ("Answer", "r"), ("Cached", "r"), ("Errors", "r"), ("Seen", ""), ("Verdict", "")),
+)
+LEAD = "Each version beside the one that it took the place of, in the time range chosen."
+
+
+def show(desk: Desk, tick: Tick) -> None:
+    """Draw the screen. It holds still: a table that moves under the hand cannot be read."""
+    frame = tick()
+    pulse = services.pulse(desk, frame.now)
+    heading("Adapters & versions", frame, pulse, LEAD)
+    if isinstance(pulse, Pulse) and pulse.newest is None:
+        empty()
+        return
+    kind = st.segmented_control(
+        "Of", list(versions.COLUMNS), key="of", default="Adapters", bind="query-params"
+    )
+    column = versions.COLUMNS[kind or "Adapters"]
+    rows = versions.rows(answered(services.versions(desk, frame, column), []))
+    draw(_table(kind or "Adapters", column, rows, frame))
+    draw(_what_to_do(column, rows, frame))
+
+
+def _table(kind: str, column: str, rows: list[versions.Row], frame: Frame) -> markup.Html:
+    src = markup.source("requests", f"last {words.length(frame.span)}", f"by {column}")
+    if not rows:
+        said = "No request of this range names one. Traces carry it: see Sources."
+        return markup.card(kind, markup.tag("div", said, cls="m-none"), src)
+    cells = [(*versions.cells(row, frame.span, frame), markup.chip(*versions.verdict(row))) for row in rows]
+    return markup.card(kind, markup.table(HEAD, cells), src)
+
+
+def _what_to_do(column: str, rows: list[versions.Row], frame: Frame) -> markup.Html:
+    page = versions.RUNBOOKS.get(column, versions.RUNBOOK)
+    worse = [row.version.name for row in rows if row.worse]
+    said = f"Roll back {', '.join(worse)}" if worse else "Promote or roll back"
+    return markup.card(
+        "What to do",
+        markup.join(
+            f"{said} by its ",
+            markup.link("runbook", links.runbook(page, frame)),
+            ". This console changes nothing in the fleet. ",
+            markup.link("The slow requests", links.to("slow-chat", frame)),
+        ),
+    )
