@@ -108,7 +108,12 @@ def passages_among(split: Split) -> bool:
 
 def _heading(text: str, at: int) -> re.Match[str] | None:
     """The nearest heading that has ended before a place."""
-    return max(_HEADING.finditer(text, max(0, at - REACH), at), key=re.Match.end, default=None)
+    lowest, start = max(0, at - REACH), at
+    while start > lowest:
+        start = text.rfind("\n", 0, start - 1) + 1 if start > 1 else 0
+        if found := _HEADING.match(text, start, at):
+            return found
+    return None
 
 
 _PARTS = {"r": Part.RETRIEVAL, "t": Part.CONVERSATION, "o": Part.OTHER}

@@ -16,7 +16,6 @@ LINES = 80
 REACH = 20_000  # characters of a bracket that is no JSON
 _TOOL = re.compile(r"tools?|functions?|ツール|関数|機能", re.IGNORECASE)
 _FIELD = re.compile(r"\s*[-*・]?\s*[\"']?[\w .-]{1,40}[\"']?\s*[:=:]\s*\S")
-_CLOSING = {"{": "}", "[": "]", "(": ")"}
 
 
 def reordered(one: str, other: str, at: int) -> Volatile | None:
@@ -31,16 +30,17 @@ def reordered(one: str, other: str, at: int) -> Volatile | None:
 def _opened(text: str, at: int) -> Iterator[int]:
     """The brackets that are open at a place, the innermost first."""
     depth, found = 0, 0
-    for place in range(at - 1, max(-1, at - REACH), -1):
-        if text[place] in "}]":
+    for sign in reversed(list(_BRACKET.finditer(text, max(0, at - REACH), at))):
+        if sign[0] in "}]":
             depth += 1
-        elif text[place] in "{[":
-            if depth == 0:
-                yield place
-                found += 1
-            depth = max(0, depth - 1)
-        if found == DEPTH:
-            return
+        elif depth:
+            depth -= 1
+        elif found < DEPTH:
+            found += 1
+            yield sign.start()
+
+
+_BRACKET = re.compile(r"[{}\[\]]")
 
 
 def _value(text: str, start: int) -> Any:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from collectors.diagnose.prefix.prompts import Prompt, Segment
 
 STEP = 4096
-LOOK = 2000  # characters behind a difference in which the texts may meet again
+NEAR, FAR = 160, 2000  # characters behind a difference in which the texts may meet again
 MEET = 8  # as many equal characters are a meeting; fewer are chance, more would miss short fields
 SHOWN = 60
 
@@ -54,8 +54,16 @@ def first_difference(one: str, other: str) -> int:
 
 
 def regions(one: str, other: str, at: int) -> tuple[str, str]:
-    """What differs from `at` on, until the texts meet again or LOOK is over."""
-    a, b = one[at : at + LOOK], other[at : at + LOOK]
+    """What differs from `at` on, until the texts meet again or FAR is over."""
+    met = None
+    for reach in (NEAR, FAR):  # nearly always they meet near by, and looking far takes a millisecond
+        met = met or _meeting(one[at : at + reach], other[at : at + reach])
+    a_length, b_length = met or (FAR, FAR)
+    return one[at : at + a_length], other[at : at + b_length]
+
+
+def _meeting(a: str, b: str) -> tuple[int, int] | None:
+    """Where two texts first go on alike, with the least of both left out; None where they do not."""
     first: dict[str, int] = {}
     for place in range(len(b) - MEET, -1, -1):
         first[b[place : place + MEET]] = place
@@ -64,8 +72,7 @@ def regions(one: str, other: str, at: int) -> tuple[str, str]:
         for place in range(len(a) - MEET + 1)
         if (gram := a[place : place + MEET]) in first
     ]
-    _, a_end, b_end = min(met, default=(0, len(a), len(b)))
-    return a[:a_end], b[:b_end]
+    return min(met)[1:] if met else None
 
 
 def line(text: str, at: int, reach: int = 120) -> tuple[str, int]:

@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 
 from collectors.fetching import FetchLimits, Unanswered, fetch, shown
+from collectors.signals.fingerprints import DIGEST, PROMPTS, of_prompt
 from collectors.signals.traces import ATTRIBUTES, MAX_TEXT, Span
 
 PAGE = 500  # MLflow gives no more at once
@@ -173,9 +174,13 @@ def _span(trace: str, found: Mapping[str, Any]) -> Span | None:
 
 
 def _attributes(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Those that a row is made of; no text of a conversation is kept."""
-    kept = ((each["key"], each.get("value", {})) for each in found if each["key"] in ATTRIBUTES)
-    return {key: value for key, holder in kept if (value := _value(holder)) is not None}
+    """Those that a row is made of; no text of a conversation is kept, and a prompt is its fingerprint."""
+    sent = {each["key"]: each.get("value", {}) for each in found}
+    kept = {k: value for k, held in sent.items() if k in ATTRIBUTES and (value := _value(held)) is not None}
+    if DIGEST not in kept:
+        for name in PROMPTS & sent.keys():
+            kept |= of_prompt(str(sent[name].get("string_value", "")))
+    return kept
 
 
 def _value(holder: Mapping[str, Any]) -> Any:
