@@ -122,7 +122,7 @@ def _prompt(seen: Seen) -> Reason | None:
     """What is left: others found theirs in the same engine, so it lies in this prompt."""
     if not seen.cached_elsewhere or _changing(seen):
         return None
-    words = "other prompts were found again by the same engines meanwhile, so it lies in this prompt"
+    words = "the same engines found other prompts again about that time, so it lies in this one"
     return Reason("prompt_changes", Sure.PROBABLE, words)
 
 
