@@ -45,7 +45,7 @@ _JOIN = re.compile(
     r"|番号|ナンバー|コード|名|は|が|の|識別子)*",
     re.IGNORECASE,
 )
-_SIGN = re.compile(r"[::=#<\[(「『]|(?<![a-z])(?:u?u?id|is)(?![a-z])|番号|は", re.IGNORECASE)
+_SIGN = re.compile(r"[::=#<\[(「『]|(?<![a-z])u?u?id(?![a-z])|番号", re.IGNORECASE)
 _BEHIND = re.compile(
     r"\s?(?:回目|番目|件目|度目|周目|巡目|回の|(?:st|nd|rd|th)?\s?(?:\w+\s)?"
     r"(?:visits?|turns?|attempts?|retry|messages?|requests? (?:so far|today|served)|times?)\b)",
@@ -53,8 +53,11 @@ _BEHIND = re.compile(
 )
 
 
-def label_before(text: str, at: int) -> tuple[Volatile, str] | None:
-    """(class, text between) of the nearest label before a place in its line, if it is about that place."""
+def label_before(text: str, at: int, *, counts: bool = True) -> tuple[Volatile, str] | None:
+    """(class, text between) of the nearest label before a place in its line, if it is about that place.
+
+    Without `counts`, labels of counters are looked past: "reader #A77" is no count.
+    """
     start = max(text.rfind("\n", 0, at) + 1, at - REACH)
     left = text[start:at]
     found = [
@@ -65,6 +68,8 @@ def label_before(text: str, at: int) -> tuple[Volatile, str] | None:
         between = left[end:]
         if not _JOIN.fullmatch(between):
             return None
+        if kind is Volatile.COUNTER and not counts:
+            continue
         if kind is Volatile.COUNTER and _NUMBER_WORD.fullmatch(left[:end]) and _owner(found, left, end):
             continue
         return kind, between
@@ -72,7 +77,7 @@ def label_before(text: str, at: int) -> tuple[Volatile, str] | None:
 
 
 def named(between: str) -> bool:
-    """Whether what stands between label and value says that a value follows: a colon, "id", "is"."""
+    """Whether what stands between label and value says that a value follows: a colon, "id"."""
     return _SIGN.search(between) is not None
 
 

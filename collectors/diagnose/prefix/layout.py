@@ -31,22 +31,29 @@ _TALK = (
 # A line that announces what follows: a title, a tag, a role, a template's mark. A bullet announces nothing.
 _HEADING = re.compile(
     rf"""^[ \t]*(?:
-        (?P<t1><\|im_start\|>(?:user|assistant)|<\|start_header_id\|>(?:user|assistant)|\[INST\])
-      | <(?:\w+_)?(?:(?P<r1>{_RETRIEVED})|(?P<t2>{_TALK}))(?:_\w+)?[ >]
+        <(?:\w+_)?(?:(?P<r1>{_RETRIEVED})|(?P<t1>{_TALK}))(?:_\w+)?[ >]
       | (?:\[|(?:[#=*■◆●【(-]{{2,}}|[#■◆●【])\s*)(?:\w+[ ]){{0,2}}?
-            (?:(?P<r2>{_RETRIEVED})|(?P<t3>{_TALK}))(?!\w)
-      | (?:\w+[ ]){{0,2}}?(?P<r3>{_RETRIEVED})(?:[ ]\w+){{0,3}}[ ]?\d*\s*[::](?=\s|$|[^\x00-\x7f])
-      | (?P<t4>{_TALK})\s*[::]
+            (?:(?P<r2>{_RETRIEVED})|(?P<t2>{_TALK}))(?!\w)
+      | (?:\w+[ ]){{0,2}}?(?P<r3>{_RETRIEVED})(?:(?:[ ]\w+){{1,3}}\s*[::][ \t]*$|[ ]?\d*\s*[::])
+      | (?P<t3>{_TALK})\s*[::]
       | (?:(?P<o1></?\w+)|(?:[#■◆●]+|[=-]{{2,}})\s*(?P<o2>[^\W\d]\w*)|(?P<o3>【\w+))
       | (?P<o4>[^\n]{{1,60}}[::][ \t]*$)
     )""",
     re.IGNORECASE | re.MULTILINE | re.VERBOSE,
 )
+# What chat templates put before a role, wherever in a line it stands.
+_MARK = re.compile(
+    r"(?P<t><\|im_start\|>(?:user|assistant)|<\|start_header_id\|>(?:user|assistant)|<\|(?:user|assistant)\|>"
+    r"|\[INST\](?!\s*<<SYS)|<</SYS>>|<start_of_turn>)|(?P<o><\|im_start\|>|<\|start_header_id\|>|<<SYS>>)"
+)
 _TURN = re.compile(
-    r"^[ \t]*(?:<\|im_start\|>|<\|start_header_id\|>|[#*\[<(【「]+\s*)?"
+    r"(?:<\|im_start\|>|<\|start_header_id\|>|<\||^[ \t]*(?:[#*\[<(【「]+\s*)?)"
     r"(?:(?:assistant|ai|bot)(?!\w)|店員|アシスタント|係)",
     re.IGNORECASE | re.MULTILINE,
 )
+
+# A turn that was said. A bare "Assistant:" at the end only asks for an answer.
+_SAID = re.compile(r"[\W_]*(?:\|?end_header_id\|>)?[\W_]*[^\W_]")
 
 
 def part_at(text: str, at: int) -> Part:
@@ -76,7 +83,7 @@ def history_follows(split: Split) -> bool:
     """Whether turns of the conversation stand behind the difference in both prompts."""
     return all(
         any(s.role == "assistant" for s in prompt.segments[split.number + 1 :])
-        or _TURN.search(text, split.at) is not None
+        or any(_SAID.match(text, turn.end()) for turn in _TURN.finditer(text, split.at))
         for prompt, text in zip((split.one, split.other), split.texts, strict=True)
     )
 
@@ -108,11 +115,13 @@ def passages_among(split: Split) -> bool:
 
 def _heading(text: str, at: int) -> re.Match[str] | None:
     """The nearest heading that has ended before a place."""
-    lowest, start = max(0, at - REACH), at
+    lowest, start, end = max(0, at - REACH), at, at
     while start > lowest:
         start = text.rfind("\n", 0, start - 1) + 1 if start > 1 else 0
-        if found := _HEADING.match(text, start, at):
+        marks = list(_MARK.finditer(text, start, min(at, end)))
+        if found := marks[-1] if marks else _HEADING.match(text, start, at):
             return found
+        end = start
     return None
 
 

@@ -11,6 +11,8 @@ from typing import Any
 
 from collectors.diagnose.prefix.classes import Volatile
 
+_ITEM = re.compile(r"\s*[-*・]\s*\S+(?:\s\S+){0,2}\s*$")  # of more words, somebody meant the order
+_EDGES = " 。.)]}」/>\t"
 DEPTH = 64  # brackets outwards from the difference: no prompt nests deeper
 LINES = 80
 REACH = 20_000  # characters of a bracket that is no JSON
@@ -106,17 +108,20 @@ def _lines(one: str, other: str, at: int) -> Volatile | None:
     about = f"{one[max(0, start - 200) : start]}{a[0]}"
     if _TOOL.search(about):
         return Volatile.REORDERED_TOOLS
-    return Volatile.REORDERED_KEYS if _FIELD.match(a[0]) and _FIELD.match(b[0]) else Volatile.TEMPLATE_CHANGE
+    listed = any(form.match(a[0]) and form.match(b[0]) for form in (_FIELD, _ITEM))
+    return Volatile.REORDERED_KEYS if listed else Volatile.TEMPLATE_CHANGE
 
 
 def _fields(one: str, other: str, at: int) -> Volatile | None:
     """Fields of a line, parted by commas and the like, that are the same in another order."""
     start = max(one.rfind(sign, 0, at) for sign in "\n::([{「") + 1
-    a, b = (re.split(r"[,;|&、,]|\s/\s", text[start:].split("\n", 1)[0][:REACH]) for text in (one, other))
-    a, b = ([x.strip(" 。.)]}」\t") for x in fields] for fields in (a, b))
+    a, b = (re.split(r"[,;|&?、,]|\s/\s", text[start:].split("\n", 1)[0][:REACH]) for text in (one, other))
+    a, b = ([x.strip(_EDGES) for x in fields] for fields in (a, b))
     moved = len(a) > 1 and a != b and Counter(a) == Counter(b)
-    if not moved and "=" in (line := one[start:].split("\n", 1)[0][:REACH]):
-        mine, theirs = line.split(), other[start:].split("\n", 1)[0][:REACH].split()
+    if not moved and all("=" in text for text in (a[0], b[0])):
+        mine, theirs = (
+            [x.strip(_EDGES) for x in text.split("\n", 1)[0].split()] for text in (one[start:], other[start:])
+        )
         moved = len(mine) > 1 and mine != theirs and Counter(mine) == Counter(theirs)
     if not moved:
         return None

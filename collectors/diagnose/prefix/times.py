@@ -22,10 +22,11 @@ _DATE = re.compile(
             rf"{_NUMBER}{_YEAR}-(?:W\d\d(?:-\d)?|\d\d(?:\d)?)(?![-\d])",
             rf"(?<![\d.]){_YEAR}[01]\d[0-3]\d(?!\d)",
             r"(?<![\d./-])\d{1,2}([/-])\d{1,2}\2(?:\d{4}|\d\d)(?![\d/-])",
-            r"(?<![\d.])\d{1,2}\.\d{1,2}\.\d{4}(?![\d.])",
+            r"(?<![\d.])\d{1,2}\.\d{1,2}\.\d{4}(?!\.?\d)",
             r"(?:(?:令和|平成|昭和)?(?:\d{1,4}|元)年\s*)?\d{1,2}月\s*\d{1,2}日",
             r"\d{4}年\s*\d{1,2}月",
-            rf"\b\d{{1,2}}(?:st|nd|rd|th)?(?:\s+of)?[\s-]+{_MONTH}(?:,?[\s-]+{_YEAR})?\b",
+            r"(?:本日|今日|today|date)[\s::は(]{0,3}\d{1,2}/\d{1,2}(?![\d/])",
+            rf"\b\d{{1,2}}(?:st|nd|rd|th)?(?:\s+of)?[\s/-]+{_MONTH}(?:,?[\s/-]+{_YEAR})?\b",
             rf"\b{_MONTH}\s+\d{{1,2}}(?:st|nd|rd|th)?(?:,?\s+{_YEAR})?\b",
             rf"\b{_MONTH}\s+{_YEAR}\b",
             rf"(?:\b|(?<=[^\x00-\x7f]))(?:{_DAY})",
@@ -37,7 +38,9 @@ _ZONE = r"(?:\s?(?:Z|UTC|GMT|JST|[ECMP][SD]T|[+-]\d\d:?\d\d)(?![A-Za-z\d]))?"
 _CLOCK = re.compile(
     "|".join(
         [
-            rf"(?<![\d:])\d{{1,2}}:\d\d(?::\d\d(?:[.,]\d+)?)?(?![\d:])(?:\s?[ap]\.?m\b\.?)?{_ZONE}",
+            rf"(?<!\d)(?<!\d:)\d{{1,2}}:\d\d(?::\d\d(?:[.,]\d+)?)?(?![\d:])(?:\s?[ap]\.?m\b\.?)?{_ZONE}",
+            rf"(?<=\d{{4}}:)\d\d:\d\d:\d\d{_ZONE}",
+            rf"(?<![\d.]){_YEAR}[01]\d[0-3]\d[0-2]\d[0-5]\d(?:[0-5]\d)?(?!\d)",
             rf"(?<=\dT)\d{{4}}(?:\d\d)?(?:\.\d+)?{_ZONE}",
             r"\b\d{1,2}\s?[ap]\.?m\b\.?",
             r"(?:午前|午後)?\s?\d{1,2}時(?:\s?\d{1,2}分(?:\s?\d{1,2}秒)?|半)?(?!間)",
@@ -48,7 +51,7 @@ _CLOCK = re.compile(
 )
 _SINCE_1970 = re.compile(r"(?<![\w.])\d{10}(?:\d{3}){0,3}(?:\.\d{1,9})?(?!\w)", re.ASCII)
 _FIRST_S, _LAST_S = 1_000_000_000, 2_500_000_000  # 2001 to 2049: other numbers of ten digits are ids
-_TOGETHER = re.compile(r"(?:[\sT,、._|/·・@(-]|at|の|of|on){0,4}", re.IGNORECASE)
+_TOGETHER = re.compile(r"(?:[\sT,、._|/·・:@(-]|at|の|of|on){0,4}", re.IGNORECASE)
 
 
 def instant_at(text: str, at: int) -> tuple[Volatile, str] | None:

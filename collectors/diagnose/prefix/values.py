@@ -49,13 +49,12 @@ def known_id(
 def value_at(one: str, other: str, at: int) -> Volatile | None:
     """The class of the value that two lines write differently from `at` on; None where it is no value."""
     a, b = _word(one, at), _word(other, at)
-    label = label_before(one, a.start)
+    label = label_before(one, a.start, counts=bool(_number(a.text) and _number(b.text)))
     inside = _inside(a, b)
     if inside in _IDS:
         return inside
     found = _instant(one, other, at)
-    digits = a.text.replace(".", "").isdigit() and b.text.replace(".", "").isdigit()
-    if found and not (digits and label and label[0] in (*_IDS, Volatile.COUNTER)):
+    if found and not (label and label[0] in (*_IDS, Volatile.COUNTER) and _may_be_id(a, b, label[1])):
         return found
     return _labelled(label, a, b, one, other) or _unlabelled(a, b, one, other)
 
@@ -119,6 +118,12 @@ def _instant(one: str, other: str, at: int) -> Volatile | None:
     if a is None or b is None or a[1] == b[1]:
         return None
     return Volatile.TIMESTAMP if Volatile.TIMESTAMP in (a[0], b[0]) else Volatile.DATE
+
+
+def _may_be_id(a: Word, b: Word, between: str) -> bool:
+    """Whether what looks like an instant may be an id: plain digits, or where the text says "id"."""
+    plain = all(word.text.replace(".", "").isdigit() for word in (a, b))
+    return plain or re.search(r"(?<![a-z])id(?![a-z])|番号", between, re.IGNORECASE) is not None
 
 
 def _labelled(label: tuple[Volatile, str] | None, a: Word, b: Word, one: str, other: str) -> Volatile | None:

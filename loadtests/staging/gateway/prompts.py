@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
 from collectors.diagnose.prefix.divergence import diverge
 from collectors.diagnose.prefix.prompts import of_text
+from collectors.diagnose.prefix.spans import first_difference as split_at
 from collectors.signals import fingerprints
 from collectors.validation import ConfigError, Strict, parse_yaml, validate
 
@@ -81,9 +82,28 @@ def load(folder: Path, version: str) -> Prompt:
 def told(prompt: Prompt, prefix: str) -> Told:
     """What a trace says of the prefix that was sent for a version; it holds none of its text."""
     found = fingerprints.fingerprint(prefix, prompt.segments)
-    parted = diverge(of_text(prompt.text), of_text(prefix))
-    where = f"{parted.kind}@{parted.place.block}" if parted.place else None
+    at = split_at(prompt.text, prefix)
+    where = None if prefix == prompt.text else _parted(_Sent(prompt, at, len(prefix), prefix))
     return Told(found.digest, fingerprints.blocks_text(found), where)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """A prefix as it was sent, known by where it leaves its version's text and by its length."""
+
+    prompt: Prompt
+    at: int
+    length: int
+    text: str = field(compare=False)
+
+
+@lru_cache(
+    64
+)  # what changes with every request changes in one way: classing it each time takes a millisecond
+def _parted(sent: _Sent) -> str | None:
+    """class@block of where a prefix leaves its version's text; None where it does not."""
+    found = diverge(of_text(sent.prompt.text), of_text(sent.text))
+    return f"{found.kind}@{found.place.block}" if found.place else None
 
 
 def volatile(text: str) -> list[Finding]:
