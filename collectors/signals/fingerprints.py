@@ -109,16 +109,21 @@ def read(text: str | None) -> Fingerprint | None:
 
 
 def of_prompt(text: str) -> dict[str, str]:
-    """Attributes for a span whose prompt this is, as JSON; none where no prefix can be told from it.
-
-    The prefix is the first message, where that is the system's: what follows belongs to the conversation.
-    """
+    """Attributes for a span whose prompt this is, as JSON; none where no prefix can be told from it."""
     if len(text) > MAX_PROMPT or '"role"' not in text:
         return {}
     try:
-        prefix = _prefix(json.loads(text))
+        return of_messages(json.loads(text))
     except (ValueError, RecursionError):
         return {}
+
+
+def of_messages(data: Any) -> dict[str, str]:
+    """The same of a list of messages, or of a body that holds one.
+
+    The prefix is the first message, where that is the system's: what follows belongs to the conversation.
+    """
+    prefix = _prefix(data)
     if not prefix:
         return {}
     found = fingerprint(prefix)

@@ -11,31 +11,23 @@ from collectors.diagnose.prefix.divergence import diverge
 from collectors.diagnose.prefix.prompts import Prompt, of_messages, of_text
 
 RULES = (
-    "\n".join(
-        [
-            "",
-            "- Answer only about manga and light novels.",
-            "- Prices include tax; a price is never invented.",
-            "- Today only promotions are in the promotions list.",
-            "The session ends when the reader leaves.",
-            "第1条 作品名を創作しないこと。",
-            "",
-        ]
-    )
+    """
+- Answer only about manga and light novels.
+- Prices include tax; a price is never invented.
+- Today only promotions are in the promotions list.
+The session ends when the reader leaves.
+第1条 作品名を創作しないこと。
+"""
     * 3
 )
 POLICY = (
-    "\n".join(
-        [
-            "",
-            "## Policy",
-            "* One answer per question; at most 3 titles.",
-            "* Opening hours: 10:00-20:00, closed on 1 January.",
-            "* Use the customer's name only if given.",
-            "* 在庫は検索結果のみを使うこと。",
-            "",
-        ]
-    )
+    """
+## Policy
+* One answer per question; at most 3 titles.
+* Opening hours: 10:00-20:00, closed on 1 January.
+* Use the customer's name only if given.
+* 在庫は検索結果のみを使うこと。
+"""
     * 3
 )
 Pair = tuple[Prompt, ...]

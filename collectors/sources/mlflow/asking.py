@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 
 from collectors.fetching import FetchLimits, Unanswered, fetch, shown
-from collectors.signals.fingerprints import DIGEST, PROMPTS, of_prompt
+from collectors.signals.fingerprints import DIGEST, PROMPTS, of_messages, of_prompt
 from collectors.signals.traces import ATTRIBUTES, MAX_TEXT, Span
 
 PAGE = 500  # MLflow gives no more at once
@@ -179,8 +179,18 @@ def _attributes(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     kept = {k: value for k, held in sent.items() if k in ATTRIBUTES and (value := _value(held)) is not None}
     if DIGEST not in kept:
         for name in PROMPTS & sent.keys():
-            kept |= of_prompt(str(sent[name].get("string_value", "")))
+            prompt = _unfolded(sent[name])
+            kept |= of_prompt(prompt) if isinstance(prompt, str) else of_messages(prompt)
     return kept
+
+
+def _unfolded(holder: Mapping[str, Any]) -> Any:
+    """A value of protobuf's as plain lists and mappings: MLflow unfolds what was sent as JSON."""
+    if "kvlist_value" in holder:
+        return {x["key"]: _unfolded(x.get("value", {})) for x in holder["kvlist_value"].get("values", ())}
+    if "array_value" in holder:
+        return [_unfolded(x) for x in holder["array_value"].get("values", ())]
+    return holder.get("string_value")
 
 
 def _value(holder: Mapping[str, Any]) -> Any:
