@@ -6,7 +6,7 @@ from pathlib import Path
 
 from collectors.diagnose.prefix.divergence import Encode
 from collectors.diagnose.prefix.prompts import Prompt
-from collectors.diagnose.prefix.reading import MAX_BYTES, decoded, prompt
+from collectors.diagnose.prefix.reading import MAX_BYTES, MAX_TEMPLATE, decoded, prompt
 from collectors.validation import ConfigError
 
 
@@ -17,7 +17,7 @@ def prompt_file(path: Path) -> Prompt:
 
 def template_file(path: Path) -> str:
     """The text of a template. Raises ConfigError."""
-    return decoded(_bytes(path), str(path))
+    return decoded(_bytes(path), str(path), MAX_TEMPLATE)
 
 
 def tokenizer(path: Path | None) -> Encode | None:

@@ -30,7 +30,7 @@ _TALK = (
 )
 # A line that announces what follows: a title, a tag, a role, a template's mark. A bullet announces nothing.
 _HEADING = re.compile(
-    rf"""^[ \t]*(?:
+    rf"""^[ \t]{{0,40}}(?:
         <(?:\w+_)?(?:(?P<r1>{_RETRIEVED})|(?P<t1>{_TALK}))(?:_\w+)?[ >]
       | (?:\[|(?:[#=*■◆●【(-]{{2,}}|[#■◆●【])\s*)(?:\w+[ ]){{0,2}}?
             (?:(?P<r2>{_RETRIEVED})|(?P<t2>{_TALK}))(?!\w)
@@ -47,7 +47,7 @@ _MARK = re.compile(
     r"|\[INST\](?!\s*<<SYS)|<</SYS>>|<start_of_turn>)|(?P<o><\|im_start\|>|<\|start_header_id\|>|<<SYS>>)"
 )
 _TURN = re.compile(
-    r"(?:<\|im_start\|>|<\|start_header_id\|>|<\||^[ \t]*(?:[#*\[<(【「]+\s*)?)"
+    r"(?:<\|im_start\|>|<\|start_header_id\|>|<\||^[ \t]{0,40}(?:[#*\[<(【「]+\s*)?)"
     r"(?:(?:assistant|ai|bot)(?!\w)|店員|アシスタント|係)",
     re.IGNORECASE | re.MULTILINE,
 )

@@ -13,6 +13,8 @@ from collectors.diagnose.prefix.classes import Volatile
 
 _ITEM = re.compile(r"\s*[-*・]\s*\S+(?:\s\S+){0,2}\s*$")  # of more words, somebody meant the order
 _EDGES = " 。.)]}」/>\t"
+WIDTH = 200  # characters of a line by which it is known for a field
+FAR = 200_000  # characters in which a bracket may have been opened: a list of tools is long
 DEPTH = 64  # brackets outwards from the difference: no prompt nests deeper
 LINES = 80
 REACH = 20_000  # characters of a bracket that is no JSON
@@ -32,7 +34,7 @@ def reordered(one: str, other: str, at: int) -> Volatile | None:
 def _opened(text: str, at: int) -> Iterator[int]:
     """The brackets that are open at a place, the innermost first."""
     depth, found = 0, 0
-    for sign in reversed(list(_BRACKET.finditer(text, max(0, at - REACH), at))):
+    for sign in reversed(list(_BRACKET.finditer(text, max(0, at - FAR), at))):
         if sign[0] in "}]":
             depth += 1
         elif depth:
@@ -108,7 +110,8 @@ def _lines(one: str, other: str, at: int) -> Volatile | None:
     about = f"{one[max(0, start - 200) : start]}{a[0]}"
     if _TOOL.search(about):
         return Volatile.REORDERED_TOOLS
-    listed = any(form.match(a[0]) and form.match(b[0]) for form in (_FIELD, _ITEM))
+    heads = a[0][:WIDTH], b[0][:WIDTH]
+    listed = any(all(form.match(head) for head in heads) for form in (_FIELD, _ITEM))
     return Volatile.REORDERED_KEYS if listed else Volatile.TEMPLATE_CHANGE
 
 

@@ -11,6 +11,7 @@ from collectors.diagnose.prefix.prompts import Prompt, Segment, of_messages, of_
 from collectors.validation import ConfigError
 
 MAX_BYTES = 2_000_000  # no model reads more; what is longer is no prompt
+MAX_TEMPLATE = 200_000  # bytes; as much as a gateway takes for a prefix
 _SHAPE = 'Write [{"role": "system", "content": "…"}, …], or a body with "messages"'
 _IDS = {"request_id": "request_id", "session_id": "session_id", "user_id": "user_id", "user": "user_id"}
 
@@ -29,12 +30,12 @@ def prompt(raw: bytes, where: str) -> Prompt:
     return _prompt(data, text, where)
 
 
-def decoded(raw: bytes, where: str) -> str:
+def decoded(raw: bytes, where: str, limit: int = MAX_BYTES) -> str:
     """A file's bytes as text. Raises ConfigError for what is empty, too long or no text."""
     if not raw.strip():
         raise _fault(where, "is empty", "Name a file that holds a rendered prompt")
-    if len(raw) > MAX_BYTES:
-        raise _fault(where, f"is longer than {MAX_BYTES:,} bytes", "No prompt is; name the right file")
+    if len(raw) > limit:
+        raise _fault(where, f"is longer than {limit:,} bytes", "No prompt is; name the right file")
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -6,16 +6,18 @@ Jinja ({{ name }}), str.format ({name}), $name and %(name)s are read as text; no
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, islice
 
 from collectors.diagnose.prefix.classes import FIXES, Volatile
 from collectors.diagnose.prefix.divergence import BLOCK_TOKENS, diverge, estimate
 from collectors.diagnose.prefix.labels import label_before
 from collectors.diagnose.prefix.prompts import of_text
 
+MAX_HOLES = 1000  # placeholders that are looked at: the first bad one is what is told
 _HOLE = re.compile(
-    r"\{\{-?\s*(?P<jinja>.*?)\s*-?\}\}|\{%-?\s*(?P<block>.*?)\s*-?%\}|\$\{(?P<braced>\w+)\}|\$(?P<bare>[A-Za-z_]\w*)"
+    r"\{\{-?\s*(?P<jinja>.{0,300}?)\s*-?\}\}|\{%-?\s*(?P<block>.{0,300}?)\s*-?%\}|\$\{(?P<braced>\w+)\}|\$(?P<bare>[A-Za-z_]\w*)"
     r"|%\((?P<percent>\w+)\)[sdrf]|(?<!\{)\{(?P<format>[A-Za-z_][\w.\[\]]*)(?:![rsa])?(?::[^{}\n]*)?\}(?!\})",
     re.DOTALL,
 )
@@ -77,8 +79,7 @@ def inspect(text: str, constants: Collection[str] = (), block: int = BLOCK_TOKEN
     text = _COMMENT.sub("", text)
     holes = list(_holes(text, constants))
     changing = [hole for hole in holes if hole.kind is not None]
-    for number, hole in enumerate(changing):
-        lost = _fixed(text, hole.end, changing[number + 1 :])
+    for hole, lost in zip(changing, _fixed_behind(text, changing), strict=True):
         if hole.kind is not Volatile.CONVERSATION and lost >= block:
             return Verdict(hole, text.count("\n", 0, hole.start) + 1, _before(text, holes), lost, _fix(hole))
     return Verdict(None, None, _before(text, holes), 0, FIXES[Volatile.IDENTICAL])
@@ -105,7 +106,7 @@ def _before(text: str, holes: list[Hole]) -> int:
 
 
 def _holes(text: str, constants: Collection[str]) -> Iterator[Hole]:
-    for match in _HOLE.finditer(text):
+    for match in islice(_HOLE.finditer(text), MAX_HOLES):
         expression = next(v for v in match.groupdict().values() if v is not None)
         tag = match.lastgroup == "block"
         if tag and not expression.startswith(("include", "import", "for")):
@@ -128,12 +129,14 @@ def _kind(text: str, start: int, expression: str) -> Volatile:
     return found[0] if found else Volatile.UNKNOWN
 
 
-def _fixed(text: str, start: int, holes: list[Hole]) -> int:
-    """Tokens of fixed text behind a place."""
-    end, tokens = start, 0
-    for hole in holes:
-        tokens, end = tokens + estimate(text[end : hole.start]), hole.end
-    return tokens + estimate(_HOLE.sub("", text[end:]))
+def _fixed_behind(text: str, holes: Sequence[Hole]) -> list[int]:
+    """Tokens of fixed text behind each placeholder."""
+    ends = [*(hole.start for hole in holes[1:]), len(text)]
+    pieces = [
+        estimate(_HOLE.sub("", text[hole.end : end]))
+        for hole, end in zip(holes, ends[: len(holes)], strict=True)
+    ]
+    return list(accumulate(reversed(pieces)))[::-1]
 
 
 def _fix(hole: Hole) -> str:
