@@ -156,8 +156,8 @@ def _version(row: Mapping[str, Any]) -> Version:
         of("e2e"),
         of("e2e", 1),
         of("answer"),
-        row["cached"] / row["looked_up"] if row["looked_up"] else None,
-        row["failed"] / row["answered"] if row["answered"] else None,
+        float(row["cached"]) / float(row["looked_up"]) if row["looked_up"] else None,
+        float(row["failed"]) / row["answered"] if row["answered"] else None,
     )
 
 

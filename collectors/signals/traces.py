@@ -14,6 +14,7 @@ from math import inf
 from typing import Any
 
 from collectors.model import RequestFact
+from collectors.signals import fingerprints
 from collectors.signals.requests import MS_PER_S, error_kind, stages
 
 ROOT_NAME, CALL_NAME = "orchestrator", "vllm_gateway"
@@ -41,8 +42,8 @@ ATTRIBUTES: frozenset[str] = frozenset(
         *("mangaassist.turn", "mangaassist.intent", "mangaassist.locale", "mangaassist.prompt_version"),
         *("mangaassist.adapter_id", "mangaassist.backend_version", "mangaassist.replica", _VARIANT),
         *("mangaassist.error_kind", "mangaassist.ttft_ms", "mangaassist.input_tokens", _CACHED),
-        *("mangaassist.output_tokens", "mangaassist.prefix_fingerprint", "mangaassist.budget_trimmed"),
-        *("mangaassist.oom_caught", *_TIMES),
+        *("mangaassist.output_tokens", "mangaassist.budget_trimmed", "mangaassist.oom_caught", *_TIMES),
+        *(fingerprints.DIGEST, fingerprints.BLOCKS, fingerprints.DIVERGENCE),
     }
 )
 _UNTOLD: Mapping[str, Any] = {}
@@ -155,7 +156,7 @@ def _row(root: Span, call: Span | None, engine: Span | None, source: str) -> Req
         decode_ms=split.decode_ms,
         ttft_ms=_measure(told, "mangaassist.ttft_ms"),
         e2e_ms=e2e_ms,
-        prefix_fingerprint=_text(told, "mangaassist.prefix_fingerprint"),
+        prefix_fingerprint=_prefix(told, asked, heard),
     )
 
 
@@ -223,6 +224,12 @@ def _told(span: Span | None) -> Mapping[str, Any]:
 def _times(told: Mapping[str, Any]) -> dict[str, float]:
     """The engine's latencies in seconds; those below 0, of a request that was broken off, tell nothing."""
     return {name: value for name in _TIMES if (value := _measure(told, name)) is not None}
+
+
+def _prefix(*spans: Mapping[str, Any]) -> str | None:
+    """The prefix as the outermost span tells it that speaks of it."""
+    told = next((found for span in spans if (found := fingerprints.written(span))), None)
+    return told[:MAX_TEXT] if told else None
 
 
 def _replica(asked: Mapping[str, Any]) -> str | None:

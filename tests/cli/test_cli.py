@@ -83,6 +83,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]
     (folder / "broken").mkdir()
     (folder / "broken" / "metrics").write_text("a file where the table should be")
     (folder / "rules.yaml").write_text(mistaken_rules())
+    write_prompts(folder)
     (folder / "odd.yaml").write_text("retention_days: none\nclock_scale: 0.5\ncolour: red\n")
     reader = DuckReader(str(store))
     stalled = reader.query(
@@ -97,6 +98,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]
             "broken": str(folder / "broken"),
             "piece": str(cut(folder / "piece", until_s=8, from_s=0)),
             "nothing": str(folder),
+            "prompts": str(folder / "prompts"),
             "mistakes": str(folder / "rules.yaml"),
             "odd": str(folder / "odd.yaml"),
             "busy": str(listener.getsockname()[1]),
@@ -134,6 +136,26 @@ def mistaken_rules() -> str:
     """A rules file with one mistake a rule. JSON is YAML."""
     rules = [SOUND_RULE | {"name": name} | mistake for name, mistake in MISTAKES.items()]
     return json.dumps({"rules": [{k: v for k, v in rule.items() if v is not ...} for rule in rules]})
+
+
+def write_prompts(folder: Path) -> None:
+    """Prompts and templates, sound and otherwise."""
+    prompts, rules = folder / "prompts", "Never invent a title, a price or a release date.\n" * 8
+    prompts.mkdir()
+    for name, at in (("early", "2026-11-21T07:22:30Z"), ("late", "2026-11-21T07:22:31Z")):
+        (prompts / f"{name}.txt").write_text(f"Now: {at}\n{rules}")
+        chat = [{"role": "system", "content": rules}, {"role": "user", "content": f"Hi, it is {at}"}]
+        (prompts / f"{name}.json").write_text(json.dumps({"messages": chat, "request_id": name}))
+    (prompts / "empty.txt").write_text(" \n")
+    (prompts / "binary.bin").write_bytes(b"PK\x03\x04\x00\x00text")
+    (prompts / "latin.txt").write_bytes("prix: 5 €".encode("cp1252"))
+    (prompts / "broken.json").write_text('[{"role": "system", "content": ')
+    (prompts / "other.json").write_text('{"prompt": "Hi"}')
+    (prompts / "odd.json").write_text('[{"role": "system", "content": "Hi"}, "and?"]')
+    (prompts / "huge.txt").write_text("漫画" * 2_000_000)
+    (prompts / "clock.j2").write_text(f"Now: {{{{ now() }}}}\n{rules}")
+    (prompts / "shop.j2").write_text(f"{{{{ shop }}}}\n{rules}")
+    (prompts / "sound.j2").write_text(f"{rules}\nUser: {{question}}")
 
 
 CASES = {
@@ -182,6 +204,69 @@ CASES = {
     "an id that nobody has": Asked("explain nobody --store {store}", NO, err="no request, trace or session"),
     "an id with a quote": Asked("explain it's --store {store}", NO, err="no request, trace or session"),
     "an id in an empty store": Asked("explain {request} --store {empty}", NO, err="no request"),
+    "prompts that part at a timestamp": Asked(
+        "prefix {prompts}/early.txt {prompts}/late.txt", NO, out="timestamp: .*Move it below the prefix"
+    ),
+    "prompts that are the same": Asked(
+        "prefix {prompts}/late.txt {prompts}/late.txt --block-size 32", out="identical.* blocks of 32"
+    ),
+    "chats that part in the question": Asked(
+        "prefix {prompts}/early.json {prompts}/late.json", out="conversation: the prefixes agree"
+    ),
+    "an empty prompt": Asked(
+        "prefix {prompts}/late.txt {prompts}/empty.txt", USAGE, err="empty.txt: is empty. Name a file"
+    ),
+    "a prompt that is no text": Asked(
+        "prefix {prompts}/late.txt {prompts}/binary.bin", USAGE, err="byte 4 is zero"
+    ),
+    "a prompt in another encoding": Asked(
+        "prefix {prompts}/late.txt {prompts}/latin.txt", USAGE, err="no UTF-8 text: byte 8"
+    ),
+    "a prompt of megabytes": Asked(
+        "prefix {prompts}/huge.txt {prompts}/late.txt", USAGE, err="longer than 2,000,000 bytes"
+    ),
+    "messages in broken JSON": Asked(
+        "prefix {prompts}/broken.json {prompts}/late.txt", USAGE, err="no JSON: .*line 1 column"
+    ),
+    "JSON without messages": Asked(
+        "prefix {prompts}/other.json {prompts}/late.txt", USAGE, err="holds no messages"
+    ),
+    "a message that is none": Asked(
+        "prefix {prompts}/odd.json {prompts}/late.txt", USAGE, err=r"messages\[1\] is no message"
+    ),
+    "a prompt that is not there": Asked(
+        "prefix {prompts}/late.txt {prompts}/gone.txt", USAGE, err="gone.txt: cannot be read"
+    ),
+    "a tokenizer that is none": Asked(
+        "prefix {prompts}/late.txt {prompts}/late.txt --tokenizer {prompts}/early.txt",
+        USAGE,
+        err="is no tokenizer",
+    ),
+    "a template with a clock at its head": Asked(
+        "prefix --template {prompts}/clock.j2", NO, out="line 1: timestamp placeholder"
+    ),
+    "a template with the shop's name": Asked("prefix --template {prompts}/shop.j2", NO, out="--constant"),
+    "a template whose shop never changes": Asked(
+        "prefix --template {prompts}/shop.j2 --constant shop", out="share its fixed text"
+    ),
+    "a sound template": Asked("prefix --template {prompts}/sound.j2", out="share its fixed text"),
+    "a version that lost its prefix": Asked(
+        "prefix --version v43 --store {store}",
+        NO,
+        out="v43 lost 1,014 tokens a request against v42 since 2026-11-21 07:22:30",
+    ),
+    "a version that did not": Asked("prefix --version v42 --store {store}", out="loses nothing against v43"),
+    "a version that nobody sent": Asked(
+        "prefix --version v99 --store {store}", NO, err="v99: no request of that prompt version"
+    ),
+    "requests without fingerprints": Asked(
+        "prefix {request} {trace} --store {store}", NO, out="a fingerprint is missing"
+    ),
+    "requests that nobody sent": Asked(
+        "prefix {request} nobody --store {store}", NO, err="nobody: no such file, and no request"
+    ),
+    "no prompt at all": Asked("prefix", USAGE, err="Name two prompts"),
+    "a single prompt": Asked("prefix {prompts}/late.txt", USAGE, err="Name two prompts"),
     "every reading": Asked("readings", out="prefix_hit_ratio"),
     "what each reading reads": Asked("readings --values --store {store} --at +70s", out="no data"),
     "sound rules": Asked("rules check", out=f"{BOOK_SIZE} rules and 5 SLOs are sound"),
@@ -246,9 +331,9 @@ CASES = {
 IN_JSON = {
     name: Asked(f"{asked.line} --json", asked.code, environment=asked.environment)
     for name, asked in CASES.items()
-    if asked.line.split()[0] in {"replay", "slo", "explain", "readings", "rules", "doctor"}
+    if asked.line.split()[0] in {"replay", "slo", "explain", "readings", "rules", "doctor", "prefix"}
     and asked.code in {DONE, NO}
-    and not (asked.code == NO and asked.line.startswith("explain"))
+    and not (asked.code == NO and asked.err and asked.line.startswith(("explain", "prefix")))
 }
 MORE = {
     "SLOs in the baseline": Asked("slo --store {store} --at +70s --json"),

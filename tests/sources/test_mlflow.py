@@ -16,6 +16,7 @@ import pytest
 
 from collectors.fetching import FetchLimits
 from collectors.model import Batch, RequestFact
+from collectors.signals import fingerprints
 from collectors.signals.traces import Span, request_row
 from collectors.sources.mlflow.asking import PAGE, Server
 from collectors.sources.mlflow.joining import JOIN, SOURCE
@@ -66,6 +67,18 @@ def test_every_trace_is_the_row_that_its_spans_make(server: Server) -> None:
     check(found, requests)
     assert len(found.requests) == 6
     assert all(r.decode_ms is not None and r.trace_id for r in found.requests if r.http_status == 200)
+
+
+def test_a_prompt_that_lies_in_mlflow_is_read_as_its_fingerprint(server: Server) -> None:
+    rules = "Never invent a title.\n" * 20
+    prompt = {"messages": [{"role": "system", "content": rules}, {"role": "user", "content": "秘密"}]}
+    root, *others = trace(ENDED)
+    bare = {name: value for name, value in root.attributes.items() if name != fingerprints.DIGEST}
+    asked = replace(root, attributes={**bare, "mlflow.spanInputs": json.dumps(prompt)})
+    send(server.url, server.experiment, [asked, *others])
+    _, found = polled(server, MlflowState(), NOW, NOW + EVERY)
+    assert fingerprints.read(found.requests[0].prefix_fingerprint) == fingerprints.fingerprint(rules)
+    assert "秘密" not in repr(found)
 
 
 def test_received_here_and_read_from_mlflow_it_is_the_same_row(server: Server) -> None:

@@ -16,7 +16,9 @@ from google.protobuf.json_format import MessageToDict  # type: ignore[import-unt
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collectors.signals.traces import ATTRIBUTES, Span
+from collectors.signals import fingerprints
+from collectors.signals.fingerprints import DIGEST, PROMPTS, digest
+from collectors.signals.traces import ATTRIBUTES, Span, request_row
 from collectors.sources.otlp.decoding import (
     JSON,
     MAX_AGE,
@@ -82,6 +84,28 @@ def test_what_stands_in_a_conversation_is_not_kept() -> None:
     asked = {**SPANS[0].attributes, "mlflow.spanInputs": '{"text": "秘密"}'}
     found = read(export([replace(SPANS[0], attributes=asked)]).SerializeToString())
     assert "秘密" not in repr(found)
+
+
+PROMPT = json.dumps(
+    {"messages": [{"role": "system", "content": "秘密 " * 40}, {"role": "user", "content": "秘密"}]}
+)
+
+
+@pytest.mark.parametrize("name", sorted(PROMPTS))
+def test_a_prompt_is_kept_as_its_fingerprint(name: str) -> None:
+    bare = {k: v for k, v in SPANS[0].attributes.items() if k != DIGEST}
+    found = read(export([replace(SPANS[0], attributes={**bare, name: PROMPT})]).SerializeToString())
+    assert "秘密" not in repr(found)
+    assert found.spans[0].attributes[DIGEST] == digest("秘密 " * 40)
+    row = request_row(found.spans, "otlp")
+    assert row is not None
+    kept = fingerprints.read(row.prefix_fingerprint)
+    assert kept == fingerprints.fingerprint("秘密 " * 40)
+
+
+def test_a_fingerprint_that_was_sent_stands() -> None:
+    sent = replace(SPANS[0], attributes={**SPANS[0].attributes, "mlflow.spanInputs": PROMPT})
+    assert read(export([sent]).SerializeToString()).spans == (kept(SPANS[0]),)
 
 
 # ----------------------------------------------------------------------------------- who sent them

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import astuple
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,8 @@ from collectors.store.duckdb import DuckReader
 from collectors.store.errors import StoreError
 from collectors.store.latest import first_fact, latest_clock_scale, newest_fact
 from collectors.store.lookup import events_before, find_requests, peers, scrape_interval
+from collectors.store.prefixes import alike, prefill, prefixes, presences
+from collectors.store.prefixes import engines as engines_of
 from collectors.store.reader import Reader
 from collectors.store.series import series
 from tests.store.generated import LENGTH_S, START, Facts, generated
@@ -57,6 +60,17 @@ def check(root: Path, ask: Callable[[Reader], Any]) -> None:
     """Both engines give the same answer."""
     duck, house = engines(root)
     assert ask(house) == ask(duck)
+
+
+def test_what_a_versions_requests_found_cached_agrees(root: Path) -> None:
+    filled(root, 3)
+    check(root, presences)
+    for of in presences(engines(root)[0]):
+        for ask in (partial(alike, of=of, version=of.version), partial(prefixes, of=of)):
+            check(root, ask)
+        check(root, partial(engines_of, since=of.since, until=of.until))
+        duck, house = (prefill(reader, of, [of.version]) for reader in engines(root))
+        assert astuple(house) == pytest.approx(astuple(duck))
 
 
 # ------------------------------------------------------------------------------------------ readings

@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 
 from collectors.fetching import FetchLimits, Unanswered, fetch, shown
+from collectors.signals.fingerprints import DIGEST, PROMPTS, of_messages, of_prompt
 from collectors.signals.traces import ATTRIBUTES, MAX_TEXT, Span
 
 PAGE = 500  # MLflow gives no more at once
@@ -173,9 +174,23 @@ def _span(trace: str, found: Mapping[str, Any]) -> Span | None:
 
 
 def _attributes(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Those that a row is made of; no text of a conversation is kept."""
-    kept = ((each["key"], each.get("value", {})) for each in found if each["key"] in ATTRIBUTES)
-    return {key: value for key, holder in kept if (value := _value(holder)) is not None}
+    """Those that a row is made of; no text of a conversation is kept, and a prompt is its fingerprint."""
+    sent = {each["key"]: each.get("value", {}) for each in found}
+    kept = {k: value for k, held in sent.items() if k in ATTRIBUTES and (value := _value(held)) is not None}
+    if DIGEST not in kept:
+        for name in PROMPTS & sent.keys():
+            prompt = _unfolded(sent[name])
+            kept |= of_prompt(prompt) if isinstance(prompt, str) else of_messages(prompt)
+    return kept
+
+
+def _unfolded(holder: Mapping[str, Any]) -> Any:
+    """A value of protobuf's as plain lists and mappings: MLflow unfolds what was sent as JSON."""
+    if "kvlist_value" in holder:
+        return {x["key"]: _unfolded(x.get("value", {})) for x in holder["kvlist_value"].get("values", ())}
+    if "array_value" in holder:
+        return [_unfolded(x) for x in holder["array_value"].get("values", ())]
+    return holder.get("string_value")
 
 
 def _value(holder: Mapping[str, Any]) -> Any:

@@ -17,6 +17,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as Sent
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
+from collectors.signals.fingerprints import DIGEST, PROMPTS, of_prompt
 from collectors.signals.traces import ATTRIBUTES, MAX_TEXT, Span
 from collectors.sources.otlp.naming import sender_of
 
@@ -137,8 +138,9 @@ def _span(sent: Sent, sender: str | None) -> Span:
 
 
 def _attributes(sent: Sent) -> dict[str, Any]:
-    """Those that rows are made of; lists, maps and bytes are in no column."""
+    """Those that rows are made of; lists, maps and bytes are in no column, a prompt is its fingerprint."""
     found: dict[str, Any] = {}
+    prompt = ""
     for each in sent.attributes:
         key = each.key
         if key in ATTRIBUTES:
@@ -150,7 +152,9 @@ def _attributes(sent: Sent) -> dict[str, Any]:
                 found[key] = number
             elif read := _NUMBERS.get(value.WhichOneof("value")):
                 found[key] = read(value)
-    return found
+        elif key in PROMPTS:
+            prompt = each.value.string_value or prompt
+    return found if not prompt or DIGEST in found else found | of_prompt(prompt)
 
 
 _NUMBERS: Mapping[str | None, Callable[[Any], Any]] = {

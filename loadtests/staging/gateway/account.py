@@ -32,6 +32,8 @@ class Account:
     backend_version: str | None = None
     prompt_version: str | None = None
     prefix_fingerprint: str | None = None
+    prefix_blocks: str | None = None
+    prefix_divergence: str | None = None
     variant: str = "primary"
     status: int = OK
     error_kind: str | None = None
@@ -96,13 +98,13 @@ def line(account: Account) -> dict[str, Any]:
 _NAMED = (
     *("request_id", "turn", "intent", "locale", "prompt_version", "backend_version", "variant", "error_kind"),
     *("ttft_ms", "input_tokens", "output_tokens", "cached_tokens", "budget_trimmed", "oom_caught"),
-    "prefix_fingerprint",
+    *("prefix_fingerprint", "prefix_blocks", "prefix_divergence"),
 )
 _LOGGED = (
     *("request_id", "trace_id", "session_id", "turn", "intent", "locale", "status", "error_kind", "message"),
     *("ttft_ms", "e2e_ms", "queue_wait_ms", "input_tokens", "output_tokens", "cached_tokens"),
     *("tokens_estimated", "budget_trimmed", "oom_caught", "attempts", "adapter", "backend_version"),
-    *("prompt_version", "prefix_fingerprint", "variant"),
+    *("prompt_version", "prefix_fingerprint", "prefix_divergence", "variant"),
 )
 
 

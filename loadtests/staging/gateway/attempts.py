@@ -13,7 +13,7 @@ from loadtests.staging.gateway.assembly import Assembled, assemble, rendered, un
 from loadtests.staging.gateway.backends import Backend, BackendError, Call, broken, refused
 from loadtests.staging.gateway.config import Budget, Failure
 from loadtests.staging.gateway.live import Setup
-from loadtests.staging.gateway.prompts import fingerprint
+from loadtests.staging.gateway.prompts import told as told_of
 from loadtests.staging.gateway.routing import Target
 from loadtests.staging.gateway.timing import Clock
 from loadtests.staging.gateway.tracing import Timed, Tracing
@@ -121,7 +121,9 @@ def prepare(job: Job, model: str, clock: Clock, *, smaller: bool) -> dict[str, A
     prefix = rendered(prompt.text, config.faults.volatile_prefix, session, clock.now())
     budget = config.budget.halved() if smaller else config.budget
     made = _assembled(job, prefix, _halved(chat) if smaller else chat, budget)
-    account.prefix_fingerprint = fingerprint(prefix)
+    seen = told_of(prompt, prefix)
+    account.prefix_fingerprint, account.prefix_blocks = seen.fingerprint, seen.blocks
+    account.prefix_divergence = seen.divergence
     account.budget_trimmed = made.trimmed or smaller
     account.input_tokens, account.tokens_estimated = made.input_tokens, job.setup.counter.estimated
     account.inputs = made.messages

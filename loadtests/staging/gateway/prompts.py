@@ -9,11 +9,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
-from hashlib import sha256
 from pathlib import Path
 
+from collectors.diagnose.prefix.divergence import diverge
+from collectors.diagnose.prefix.prompts import of_text
+from collectors.diagnose.prefix.spans import first_difference as split_at
+from collectors.signals import fingerprints
 from collectors.validation import ConfigError, Strict, parse_yaml, validate
 
 BYTES = 200_000  # no prompt is longer; a wrong file may be
@@ -21,10 +24,20 @@ BYTES = 200_000  # no prompt is longer; a wrong file may be
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """One version's prefix."""
+    """One version's prefix; `segments` are its parts with their first characters."""
 
     version: str
     text: str
+    segments: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a trace says of a prefix: fingerprint, block hashes, and where it leaves its version's text."""
+
+    fingerprint: str
+    blocks: str
+    divergence: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +74,36 @@ def load(folder: Path, version: str) -> Prompt:
         )
     if mistakes:
         raise ConfigError(str(file), mistakes)
-    return Prompt(version, f"{found.system.rstrip()}\n\n{found.policy.rstrip()}\n")
+    system = f"{found.system.rstrip()}\n\n"
+    return Prompt(version, f"{system}{found.policy.rstrip()}\n", (("system", 0), ("policy", len(system))))
 
 
-@lru_cache(64)  # a prefix that is as stable as it should be is hashed once
-def fingerprint(prefix: str) -> str:
-    """16 hex digits that change with any byte of the prefix."""
-    return sha256(prefix.encode()).hexdigest()[:16]
+@lru_cache(64)  # a prefix that is as stable as it should be is looked at once
+def told(prompt: Prompt, prefix: str) -> Told:
+    """What a trace says of the prefix that was sent for a version; it holds none of its text."""
+    found = fingerprints.fingerprint(prefix, prompt.segments)
+    at = split_at(prompt.text, prefix)
+    where = None if prefix == prompt.text else _parted(_Sent(prompt, at, len(prefix), prefix))
+    return Told(found.digest, fingerprints.blocks_text(found), where)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """A prefix as it was sent, known by where it leaves its version's text and by its length."""
+
+    prompt: Prompt
+    at: int
+    length: int
+    text: str = field(compare=False)
+
+
+@lru_cache(
+    64
+)  # what changes with every request changes in one way: classing it each time takes a millisecond
+def _parted(sent: _Sent) -> str | None:
+    """class@block of where a prefix leaves its version's text; None where it does not."""
+    found = diverge(of_text(sent.prompt.text), of_text(sent.text))
+    return f"{found.kind}@{found.place.block}" if found.place else None
 
 
 def volatile(text: str) -> list[Finding]:

@@ -108,6 +108,8 @@ def test_a_volatile_prefix_takes_the_cache_away_and_is_said(start: Start) -> Non
     assert [r["cached_tokens"] for r in during] == [0, 0, 0]
     assert len({r["prefix_fingerprint"] for r in before}) == 1
     assert len({r["prefix_fingerprint"] for r in during}) == 3
+    assert {r["prefix_divergence"] for r in before} == {None}
+    assert {r["prefix_divergence"] for r in during} == {"timestamp@0"}
     assert "byte 32 differs" in gateway.log("config_taken")[-1]["unstable"][0]
 
 

@@ -15,7 +15,7 @@ from loadtests.staging.gateway.assembly import rendered
 from loadtests.staging.gateway.config import DEFAULT, PROMPTS
 from loadtests.staging.gateway.live import load as load_setup
 from loadtests.staging.gateway.live import unstable
-from loadtests.staging.gateway.prompts import Finding, first_difference, load, volatile
+from loadtests.staging.gateway.prompts import Finding, first_difference, load, told, volatile
 
 SHIPPED = sorted(file.stem for file in PROMPTS.glob("*.yaml"))
 
@@ -172,3 +172,21 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         cwd=DEFAULT.parents[3],
         timeout=60,
     )
+
+
+@pytest.mark.parametrize(
+    ("fault", "where"),
+    [
+        pytest.param("none", None, id="no fault"),
+        pytest.param("timestamp_head", "timestamp@0", id="a timestamp at its head"),
+        pytest.param("session_middle", "session_id@", id="a session id in its middle"),
+    ],
+)
+def test_a_trace_tells_where_a_prefix_leaves_its_version(fault: str, where: str | None) -> None:
+    prompt = load(PROMPTS, "v42")
+    sent = rendered(prompt.text, fault, "ses-91ab", datetime(2026, 11, 21, 7, 22, tzinfo=UTC))
+    found = told(prompt, sent)
+    assert (found.divergence or "").startswith(where or "")
+    assert (found.divergence is None) is (where is None)
+    assert ":system@0,policy@" in found.blocks
+    assert not {w for w in sent.split() if len(w) > 6} & set(found.blocks.replace(".", " ").split())

@@ -11,10 +11,13 @@ from pathlib import Path
 import pytest
 
 from loadtests.staging import standin
+from loadtests.staging.gateway.config import PROMPTS
+from loadtests.staging.gateway.prompts import load, told
 from loadtests.staging.standin import Manner
 from tests.loadtests.gateway.running import Running, eventually, ready, running, served
 
 META = {"session_id": "s-9", "turn": 4, "intent": "recommendation", "locale": "ja-JP", "user_id": "u-1"}
+PROMPT = load(PROMPTS, "v42")
 CALLER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
 
 
@@ -46,6 +49,7 @@ def test_a_request_is_one_trace_with_everything_on_it(gateway: Running) -> None:
         "mangaassist.budget_trimmed": False,
         "mangaassist.oom_caught": False,
         "mangaassist.prefix_fingerprint": row["prefix_fingerprint"],
+        "mangaassist.prefix_blocks": told(PROMPT, PROMPT.text).blocks,
         "mlflow.traceTag.adapter_id": "jp_style_v1",
         "mlflow.traceTag.backend_version": "manga-base+jp_style_v1",
         "mlflow.traceTag.prompt_version": "v42",
