@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from collectors.diagnose.prefix.cost import Cohort, Cost, cost, lost_tokens, ms_per_token
+from collectors.diagnose.prefix.cost import Cohort, cost, lost_tokens, ms_per_token
 from collectors.diagnose.prefix.divergence import BLOCK_TOKENS
+from collectors.diagnose.prefix.loss import Loss, Presence
 from collectors.diagnose.prefix.reasons import Reason, Seen, reasons
 from collectors.model import RequestFact
 from collectors.signals.fingerprints import apart, read, segment_at
@@ -17,7 +18,6 @@ from collectors.store.prefixes import (
     BESIDE,
     Alike,
     Prefixes,
-    Presence,
     alike,
     engines,
     prefill,
@@ -28,33 +28,6 @@ from collectors.store.reader import Reader
 
 __all__ = ["Loss", "Pair", "find_requests", "loss", "pair"]
 _HOUR = timedelta(hours=1)
-
-
-@dataclass(frozen=True, slots=True)
-class Loss:
-    """What a version's requests did not find cached, beside another version's of like length.
-
-    `cost` is None where no other version had requests of like length; `found_tokens` is the median that its
-    own requests found. `parted_as` is class@block, as the gateway told it; None where nobody did.
-    """
-
-    version: Presence
-    reference: Presence | None
-    found_tokens: float | None
-    reference_found_tokens: float | None
-    ttft_ms: float | None
-    reference_ttft_ms: float | None
-    compared: int
-    cost: Cost | None
-    ms_per_token: float | None
-    parted_as: str | None
-    distinct_prefixes: int | None
-    reasons: tuple[Reason, ...]
-
-    @property
-    def lost(self) -> bool:
-        """Whether it lost a block or more a request."""
-        return self.cost is not None and self.cost.tokens >= BLOCK_TOKENS
 
 
 @dataclass(frozen=True, slots=True)

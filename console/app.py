@@ -13,7 +13,7 @@ import streamlit as st
 from collectors.settings import Settings, load_settings
 from collectors.validation import ConfigError
 from console import links, markup, theme
-from console.screens import alerts, drills, now, runbooks, slos, slow_chat, sources, versions
+from console.screens import alerts, drills, now, prefix, runbooks, slos, slow_chat, sources, versions
 from console.screens.parts import Tick, draw
 from console.screens.store import desk
 from console.services import Desk
@@ -25,6 +25,7 @@ SCREENS: tuple[tuple[str, str, str, Callable[[Desk, Tick], None]], ...] = (
     ("Slow chat", "slow-chat", ":material/manage_search:", slow_chat.show),
     ("SLOs", "slos", ":material/target:", slos.show),
     ("Alerts", "alerts", ":material/notifications:", alerts.show),
+    ("Prefix cache", "prefix", ":material/cached:", prefix.show),
     ("Adapters & versions", "versions", ":material/compare_arrows:", versions.show),
     ("Drills", "drills", ":material/science:", drills.show),
     ("Runbooks", "runbooks", ":material/menu_book:", runbooks.show),

@@ -12,6 +12,8 @@ from typing import Any, ParamSpec, TypeVar
 
 import duckdb
 
+from collectors import prefixes
+from collectors.diagnose.prefix.loss import Loss
 from collectors.explaining import Explanation, explain, find_requests
 from collectors.judge.rules import Rule, parse_rules
 from collectors.judge.slo import Slo, parse_slos
@@ -296,6 +298,12 @@ def adapters(desk: Desk, since: datetime, until: datetime) -> list[str]:
 def versions(desk: Desk, frame: Frame, column: str) -> list[Version]:
     """What the requests of each adapter or version came to in the span."""
     return queries.versions(desk.reader, frame.since, frame.now, column)
+
+
+@guarded
+def prefix_loss(desk: Desk, version: str) -> Loss | None:
+    """What a prompt version lost of its cached prefix; None where nothing is known of it."""
+    return prefixes.loss(desk.reader, version)
 
 
 @guarded

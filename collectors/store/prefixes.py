@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from collectors.diagnose.prefix.cost import Sums
+from collectors.diagnose.prefix.loss import Presence
 from collectors.signals.startup import ENGINE
 from collectors.store.dialect import AT
 from collectors.store.reader import Reader
@@ -15,16 +16,6 @@ BESIDE = timedelta(hours=1)  # before and after a version's requests: the same e
 ENOUGH = 5  # requests of like length in either version: fewer support no comparison
 MAX_PREFIXES = 20  # fingerprints that are shown of a version, the most frequent first
 _COUNTED = "prompt_tokens > 0 AND cached_tokens IS NOT NULL"
-
-
-@dataclass(frozen=True, slots=True)
-class Presence:
-    """A prompt version's requests with known cached tokens: how many, from the first to the last."""
-
-    version: str
-    requests: int
-    since: datetime
-    until: datetime
 
 
 @dataclass(frozen=True, slots=True)

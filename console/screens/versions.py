@@ -13,7 +13,7 @@ from console.views.frame import Frame
 
 HEAD = (
     *(("Version", ""), ("Requests", "r"), ("TTFT P50", "r"), ("P95", "r"), ("Per token", "r")),
-    *(("Total P95", "r"), ("Answer", "r"), ("Cached", "r"), ("Errors", "r"), ("Seen", ""), ("Verdict", "")),
+    *(("Total P95", "r"), ("Answer", "r"), ("Cached", "r"), ("Errors", "r")),
 )
 LEAD = "Each version beside the one that it took the place of, in the time range chosen."
 
@@ -40,8 +40,16 @@ def _table(kind: str, column: str, rows: list[versions.Row], frame: Frame) -> ma
     if not rows:
         said = "No request of this range names one. Traces carry it: see Sources."
         return markup.card(kind, markup.tag("div", said, cls="m-none"), src)
-    cells = [(*versions.cells(row, frame.span, frame), markup.chip(*versions.verdict(row))) for row in rows]
+    cells = [(_named(row, frame), *versions.cells(row, frame.span)) for row in rows]
     return markup.card(kind, markup.table(HEAD, cells), src)
+
+
+def _named(row: versions.Row, frame: Frame) -> markup.Html:
+    return markup.join(
+        markup.tag("b", row.version.name or "none"),
+        markup.tag("div", markup.chip(*versions.verdict(row))),
+        markup.tag("div", versions.seen(row, frame), cls="m-dim"),
+    )
 
 
 def _what_to_do(column: str, rows: list[versions.Row], frame: Frame) -> markup.Html:

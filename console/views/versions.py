@@ -55,15 +55,20 @@ def rows(found: Sequence[Version]) -> list[Row]:
     return [_row(v, found) for v in ordered]
 
 
-def cells(row: Row, span: timedelta, frame: Frame) -> tuple[str, ...]:
-    """One row: name, traffic, latencies, answer, cache, errors, first and last sight."""
+def seen(row: Row, frame: Frame) -> str:
+    """From its first to its last request of the span."""
+    first, last = (clock(at, frame, both=False) for at in (row.version.first, row.version.last))
+    return f"{first} to {last}"
+
+
+def cells(row: Row, span: timedelta) -> tuple[str, ...]:
+    """One row behind its name: traffic, latencies, answer, cache, errors."""
     v, past = row.version, row.before
 
     def beside(column: str, unit: str) -> str:
         return _beside(getattr(v, column), getattr(past, column) if past else None, unit)
 
     return (
-        v.name or "none",
         f"{v.count:,} ({v.count / span.total_seconds():.2g} per s)",
         beside("ttft_p50_ms", "ms"),
         words.amount(v.ttft_p95_ms, "ms"),
@@ -72,7 +77,6 @@ def cells(row: Row, span: timedelta, frame: Frame) -> tuple[str, ...]:
         beside("output_p50", "tokens"),
         words.percent(v.cached),
         words.percent(v.failed),
-        f"{clock(v.first, frame, both=False)} – {clock(v.last, frame, both=False)}",
     )
 
 

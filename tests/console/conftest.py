@@ -76,7 +76,7 @@ def look(desks: dict[str, Desk], frame: Frame) -> Callable[..., tuple[str, AppTe
 
 
 def _draw(screen, desk, frame):  # no annotations: only its text is run, without this module
-    from console.screens import alerts, drills, now, runbooks, slos, slow_chat, sources, versions
+    from console.screens import alerts, drills, now, prefix, runbooks, slos, slow_chat, sources, versions
 
     shows = {
         "now": now,
@@ -85,6 +85,7 @@ def _draw(screen, desk, frame):  # no annotations: only its text is run, without
         "runbooks": runbooks,
         "slos": slos,
         "slow": slow_chat,
+        "prefix": prefix,
         "sources": sources,
         "versions": versions,
     }
