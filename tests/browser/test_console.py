@@ -45,12 +45,18 @@ SCREENS = {
             "Chat is slow",
             "Which part",
             "What changed",
+            "Prefix cache broken · prompt v43",
             "prompt v42 → v43",
             "Prefix-cache degradation",
             "clock ×20",
         ],
     ),
-    "slow chat": ("slow-chat", ["Where the time went", "The engine around it", "Just before", "peers"]),
+    "slow chat": (
+        "slow-chat",
+        ["Five questions", "Where the time went", "The engine around it", "Just before", "peers"],
+    ),
+    "prefix cache": ("prefix?version=v43", ["v43 lost", "What it costs", "prompt v42 → v43"]),
+    "versions": ("versions", ["manga_domain_v3", "no predecessor here", "What to do"]),
     "slos": ("slos", ["Availability", "History of the verdicts", "clock ×20", "target"]),
     "alerts": ("alerts", ["Timeline", "Transitions", "Prefix-cache degradation", "firing"]),
     "one alert": ("alerts?rule=high_ttft", ["ttft_p95_ms > 500 ms", "P95 time to first token"]),
@@ -156,6 +162,28 @@ def test_a_screen_is_whole(browser, served: Served, screen: str, width: int, sch
             "a missing value shows its name"
         )
         assert [url for url in failed if "127.0.0.1" not in url] == [], "nothing is fetched from elsewhere"
+
+
+def test_from_a_complaint_to_its_cause_in_three_steps(browser, served: Served) -> None:
+    """All that is known: a customer said that chat was slow around 07:23."""
+    with looking(browser, 1440, "light") as (page, _):
+        page.goto(f"{served.url}/?at={served.at}")
+        page.get_by_role("link", name="Slow chat").first.click()
+        asked = page.get_by_label("Request, trace or session id, or a time")
+        asked.wait_for(timeout=30_000)
+        asked.fill("07:23")
+        asked.press("Enter")
+        page.get_by_text("Requests that ended from 07:23:00").wait_for(timeout=30_000)
+        page.get_by_text("Prefix cache broken · prompt v43").first.wait_for(timeout=30_000)
+        page.get_by_text("Broken since prompt_version=v43 came").wait_for(timeout=30_000)
+        settle(page)
+        page.get_by_role("link", name="Its incident").click()
+        page.get_by_text("Just before").wait_for(timeout=30_000)
+        page.get_by_text("First seen: prompt v43").wait_for(timeout=30_000)
+        settle(page)
+        assert page.evaluate(FAULTS) == []
+        page.get_by_role("link", name="Runbook").first.click()
+        page.get_by_text("Told apart from").wait_for(timeout=30_000)
 
 
 def test_from_the_headline_to_the_reason_in_one_click(browser, served: Served) -> None:
