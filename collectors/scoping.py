@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from collectors.diagnose.cohorts.answer import Cohort, Scope
 from collectors.diagnose.cohorts.measures import MEASURES, Measure, Selection
-from collectors.diagnose.cohorts.scope import Cohort, Scope, scope
+from collectors.diagnose.cohorts.scope import ENOUGH_REQUESTS, scope
 from collectors.diagnose.cohorts.selection import Limits
 from collectors.store.population import Span, examples, population, quantile
 from collectors.store.reader import Reader
@@ -34,7 +35,7 @@ def scope_of(
     """Whose requests in (since, until] are slow, beside those of a baseline. Raises StoreError.
 
     Without `chosen`, slow is beyond the P95 of the baseline, or without one of the span itself. What is
-    chosen may also be any box of a chart: this against the rest.
+    chosen may also be any box of a chart: this against the rest of the span, and against no baseline.
     """
     with reader.snapshot():
         picked = chosen or _slow(reader, span, baseline, measure)
@@ -44,7 +45,7 @@ def scope_of(
 def _slow(reader: Reader, span: Span, baseline: Span | None, measure: Measure) -> Selection | None:
     if not measure.answered:
         return Selection(above=0.0)
-    found = None if baseline is None else quantile(reader, baseline, measure, USUAL_QUANTILE)
+    found = baseline and quantile(reader, baseline, measure, USUAL_QUANTILE, ENOUGH_REQUESTS)
     over = quantile(reader, span, measure, USUAL_QUANTILE) if found is None else found
     return None if over is None else Selection(above=max(over, LEAST_MS))
 
@@ -53,7 +54,8 @@ def _scope(
     reader: Reader, span: Span, baseline: Span | None, measure: Measure, chosen: Selection | None
 ) -> Scope:
     now = population(reader, span, measure, chosen or Selection())
-    usual = None if baseline is None or not chosen else population(reader, baseline, measure, chosen)
+    beside = baseline if chosen and chosen.slow else None
+    usual = population(reader, beside, measure, chosen) if beside and chosen else None
     limits = Limits(slower=bool(chosen and chosen.slow and measure.answered))
     found = scope(now, usual, measure.lengths, limits)
     if chosen is None:

@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
+from collectors.diagnose.cohorts.answer import Kind
 from collectors.diagnose.cohorts.measures import Selection
-from collectors.diagnose.cohorts.scope import Kind
 from collectors.diagnose.cohorts.telling import sentence
 from collectors.scoping import EXAMPLES, MEASURES, Scoped, scope_of
 from collectors.store.duckdb import DuckReader

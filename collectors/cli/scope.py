@@ -13,8 +13,8 @@ from rich.markup import escape
 
 from collectors.cli import wiring
 from collectors.cli.output import NO, complain, instant, out, print_json, print_table
+from collectors.diagnose.cohorts.answer import Cohort
 from collectors.diagnose.cohorts.measures import MEASURES, Selection
-from collectors.diagnose.cohorts.scope import Cohort
 from collectors.diagnose.cohorts.telling import sentence, through, words
 from collectors.scoping import Scoped, scope_of
 from collectors.store.latest import first_fact

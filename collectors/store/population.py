@@ -64,11 +64,12 @@ def population(reader: Reader, span: Span, measure: Measure, chosen: Selection) 
     return _cells(found, codings)
 
 
-def quantile(reader: Reader, span: Span, measure: Measure, q: float) -> float | None:
-    """An exact quantile of the measure; None without a request that has it. Raises StoreError."""
-    sql = f"SELECT {reader.dialect.quantiles('x', [q])} AS q FROM ({_rows(measure, [])}) AS r"
-    found = reader.query(sql, since=span[0], until=span[1]).to_pylist()[0]["q"]
-    return float(found[0]) if found else None
+def quantile(reader: Reader, span: Span, measure: Measure, q: float, least: int = 1) -> float | None:
+    """An exact quantile of the measure; None where fewer requests have it. Raises StoreError."""
+    columns = f"{reader.dialect.quantiles('x', [q])} AS q, count(x) AS n"
+    sql = f"SELECT {columns} FROM ({_rows(measure, [])}) AS r"
+    found = reader.query(sql, since=span[0], until=span[1]).to_pylist()[0]
+    return float(found["q"][0]) if found["n"] >= least else None
 
 
 def examples(

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from collectors.diagnose.cohorts.answer import Scope
 from collectors.diagnose.cohorts.cells import Attribute, Cells
-from collectors.diagnose.cohorts.scope import Scope, scope
+from collectors.diagnose.cohorts.scope import scope
 
 SEEDS = 200
 REQUESTS = (8_000, 30_000)

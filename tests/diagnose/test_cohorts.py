@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from collectors.diagnose.cohorts.answer import Kind, Scope
 from collectors.diagnose.cohorts.cells import LENGTHS, OTHERS, Attribute, Cells
 from collectors.diagnose.cohorts.measures import MEASURES, Selection
-from collectors.diagnose.cohorts.scope import Kind, Scope, scope
+from collectors.diagnose.cohorts.scope import scope
 from collectors.diagnose.cohorts.selection import Limits
 from collectors.diagnose.cohorts.telling import sentence
 from tests.diagnose import planted

@@ -4,96 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from math import sqrt
 
 import numpy as np
 
+from collectors.diagnose.cohorts.answer import Came, Cohort, Kind, Scope
 from collectors.diagnose.cohorts.association import Effect, effect
 from collectors.diagnose.cohorts.cells import OTHERS, Cells, Member
 from collectors.diagnose.cohorts.selection import SLOWER, Limits, Picked, select
 
 ENOUGH_REQUESTS, ENOUGH_MARKED = 100, 10  # below these no share and no cohort can be told from chance
 MOST_OF_ALL = 0.5  # without anything to compare with, all are slow where most are
-CAME_SHARE, KNOWN_SHARE = (
-    0.5,
-    0.01,
-)  # a value came that has such a share of requests, and had none to speak of
+CAME_SHARE, KNOWN_SHARE = 0.5, 0.01  # of the requests, now and before: from which a value came anew
 CLEARLY = 3.0  # standard deviations: one comparison, of all now with all before
 TIMES = ("hour",)  # another window has other hours
 LIMITS = Limits()
 
 
-class Kind(StrEnum):
-    """How far slowness reaches."""
-
-    ISOLATED = "isolated"  # single requests; no attribute explains them, and others are as quick as usual
-    COHORT = "cohort"  # the requests of a value or a pair of values
-    SYSTEMIC = "systemic"  # all kinds of requests; what is ranked explains less than half of it
-    UNDETERMINED = "undetermined"  # too few requests
-
-
-@dataclass(frozen=True, slots=True)
-class Cohort:
-    """The requests of one value, or of a pair of values, that are marked (slow) more often than the rest.
-
-    `effect` is at the same lengths and with the other cohorts held constant; None where nobody else has such
-    lengths. `whatever_lengths` is without regard to lengths; `usual` is `effect` in the baseline, None where
-    the cohort was not there. `p` is over all comparisons. `share` is of all marked requests.
-    `through` names the lengths that explain the whole effect, `twins` cohorts that cannot be told apart.
-    """
-
-    attributes: Mapping[str, str | None]
-    count: int
-    marked: int
-    share: float
-    effect: Effect | None
-    whatever_lengths: Effect | None
-    usual: Effect | None
-    p: float
-    through: tuple[str, ...] = ()
-    twins: tuple[Mapping[str, str | None], ...] = ()
-    examples: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Came:
-    """A value that hardly was there in the baseline, and now has this share of the requests."""
-
-    attributes: Mapping[str, str | None]
-    share: float
-
-
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """Whose requests are slow.
-
-    `ranking` is at the same lengths, strongest first; `workload` are cohorts that are slow only because their
-    prompts or answers are longer; `as_usual` are cohorts that were as slow in the baseline. `raised` compares
-    with the baseline, and `raised_at_lengths` does so at the same lengths: None without a baseline.
-    """
-
-    kind: Kind
-    count: int
-    marked: int
-    usual_share: float | None
-    lengths: tuple[str, ...]
-    ranking: tuple[Cohort, ...] = ()
-    workload: tuple[Cohort, ...] = ()
-    as_usual: tuple[Cohort, ...] = ()
-    came: tuple[Came, ...] = ()
-    raised: Effect | None = None
-    raised_at_lengths: Effect | None = None
-    examples: tuple[str, ...] = ()
-
-
 def scope(cells: Cells, usual: Cells | None, lengths: Sequence[str], limits: Limits = LIMITS) -> Scope:
     """Rank the cohorts of a population at the same `lengths`, beside a baseline where there is one."""
     count, marked = int(cells.count.sum()), int(cells.marked.sum())
+    usual = usual if usual is not None and usual.count.sum() >= ENOUGH_REQUESTS else None
     found = Scope(Kind.UNDETERMINED, count, marked, _share(usual), tuple(lengths))
     if count < ENOUGH_REQUESTS or marked < ENOUGH_MARKED:
         return found
-    usual = usual if usual is not None and usual.count.sum() >= ENOUGH_REQUESTS else None
     compared = _Compared(cells, usual, tuple(lengths), limits)
     at_lengths, by_lengths = _cohorts(compared)
     new = [c for c in (*at_lengths, *by_lengths) if not _as_usual(c, limits)]

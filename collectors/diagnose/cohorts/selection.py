@@ -26,11 +26,12 @@ SLOWER = 1.05  # times as long; within one bucket of lengths the longer answers 
 class Limits:
     """What a cohort has to be before it is named.
 
-    `alpha` bounds the chance that anything at all is named where nothing is the matter (Holm 1979), not the
-    share of wrong names (Benjamini and Hochberg 1995): people act on each name, and in populations of this
-    size there is power to spare. `effect` is how many times as often marked, or as long, at least: what is
-    smaller may be significant and is of no use. `slower`: marked means slow, so it has to take longer, too.
-    `values` is how many attributes a cohort may name.
+    `alpha` bounds the chance that anything at all is named where nothing is the matter (Holm 1979, with the
+    divisor of his first step in all of them), not the share of wrong names (Benjamini and Hochberg 1995):
+    people act on each name, and in populations of this size there is power to spare. `effect` is how many
+    times as often marked, or as long, at least: what is smaller may be significant and is of no use.
+    `slower`: marked means slow, so it has to take longer, too. `values` is how many attributes a cohort may
+    name.
     """
 
     alpha: float = 0.001

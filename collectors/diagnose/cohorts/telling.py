@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from collectors.diagnose.cohorts.answer import Cohort, Kind, Scope
 from collectors.diagnose.cohorts.measures import Measure, Selection
-from collectors.diagnose.cohorts.scope import Cohort, Kind, Scope
 
 LENGTH_WORDS = {"prompt_tokens": "longer prompts", "output_tokens": "longer answers"}
 
