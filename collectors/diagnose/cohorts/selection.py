@@ -19,7 +19,8 @@ from collectors.diagnose.cohorts.cells import Cells, Member
 MOST_COHORTS = 5  # more on one screen is no ranking; also bounds the work
 MOST_TRIED = 30  # strongest candidates that are looked at closely in one step
 TWIN_OVERLAP = 0.8  # of all in either of two groups, those in both, from which the two may be one
-SLOWER = 1.05  # times as long; within one bucket of lengths the longer answers make less of a difference
+SELDOM = -3.0  # standard deviations: what is marked that much less often is not what was asked about
+SLOWER = 1.1  # times as long; within one bucket of lengths the longer answers make less of a difference
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ class _Asked:
     def clear(self, found: Effect | Candidate | None) -> bool:
         """Marked more often, or taking longer, beyond chance and by enough to matter."""
         limits = self.limits
-        if found is None or found.risk <= 1 or (limits.slower and found.ratio < SLOWER):
+        if found is None or found.z_risk < SELDOM or (limits.slower and found.ratio < SLOWER):
             return False
         sure = NormalDist().inv_cdf(1 - limits.alpha / (2 * self.tests))
         often = found.z_risk >= sure and found.risk >= limits.effect
