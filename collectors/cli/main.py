@@ -7,7 +7,7 @@ from importlib.abc import MetaPathFinder
 
 import typer
 
-from collectors.cli import backfill, check, explain, incidents, judged, prefix, run, staging
+from collectors.cli import backfill, check, explain, incidents, judged, prefix, run, scope, staging
 from collectors.cli import replay as replay_command
 from collectors.cli.output import NO, UNUSABLE, USAGE, complain
 from collectors.sources.tape import RecordingError
@@ -39,6 +39,7 @@ app.command("readings")(judged.readings)
 app.command("explain")(explain.explain)
 app.command("incidents")(incidents.incidents)
 app.command("prefix")(prefix.prefix)
+app.command("scope")(scope.scope)
 app.command("doctor")(check.doctor)
 rules.command("check")(check.rules_check)
 stack.command("up", context_settings=staging.HANDED_ON)(staging.up)

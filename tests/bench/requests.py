@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from deltalake import DeltaTable, write_deltalake
 from rich.progress import track
 
 from collectors.cli import wiring
+from collectors.diagnose.cohorts.measures import MEASURES, Selection
 from collectors.judging import Book, slo_judgements
+from collectors.scoping import scope_of
 from collectors.settings import Settings
 from collectors.signals.points import at_instant
 from collectors.store.delta import writer_properties
@@ -29,6 +32,8 @@ from tests.bench.report import Figure, timed_ms
 DAYS, ROWS = 30, 10_000_000
 END = datetime(2026, 11, 21, tzinfo=UTC)
 ADAPTERS = np.array(["manga_domain_v3", "general_support_v2", "jp_style_v1", "llama-3-8b"])
+RANKED = ["adapter", "prompt_version", "replica", "intent", "locale", "turn"]
+SLOW_MS = 5000.0
 LOOKED_UP = "req-00000000000f1nd1"
 
 
@@ -65,6 +70,12 @@ def figures(root: Path) -> list[Figure]:
             lambda: _pandas_p50_p99(paths, month),
         ),
         ("one request by id", 150, lambda: _found(reader), lambda: _pandas_find(paths)),
+        (
+            "24 h: whose requests are slow, every value and pair",
+            300,
+            lambda: _scoped(reader),
+            lambda: _pandas_pairs(paths),
+        ),
         ("all five SLOs over 30 days", 500, lambda: _slos(reader, book), lambda: _pandas_slos(paths)),
     ]
     return [
@@ -100,6 +111,30 @@ def _slos(reader: DuckReader, book: Book) -> None:
         for slo in book.slos
     ]
     assert all(j[0].count for j in found)
+
+
+def _scoped(reader: DuckReader) -> None:
+    found = scope_of(
+        reader, (END - timedelta(days=1), END), None, MEASURES["e2e_ms"], Selection(above=SLOW_MS)
+    )
+    assert found.scope.count > ROWS // DAYS * 0.99
+
+
+def _pandas_pairs(paths: list[str]) -> list[pd.DataFrame]:
+    """No test and nothing held constant: just the counts that a first comparison needs."""
+    recent = ds.field("at") > pa.scalar(END - timedelta(days=1), pa.timestamp("us", tz="UTC"))
+    columns = [*RANKED, "prompt_tokens", "output_tokens", "e2e_ms"]
+    frame = ds.dataset(paths).to_table(columns=columns, filter=recent).to_pandas()
+    for name in ("prompt_tokens", "output_tokens"):
+        frame[name] = np.floor(2 * np.log2(frame[name])).astype("int8")
+    for name in RANKED:
+        frame[name] = frame[name].astype("category")
+    frame["slow"] = frame["e2e_ms"] > SLOW_MS
+    lengths = ["prompt_tokens", "output_tokens"]
+    return [
+        frame.groupby([*pair, *lengths], observed=True)["slow"].agg(["count", "sum"])
+        for pair in combinations(RANKED, 2)
+    ]
 
 
 def _pandas_p50_p99(paths: list[str], window: timedelta) -> pd.DataFrame:

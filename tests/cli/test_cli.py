@@ -267,6 +267,28 @@ CASES = {
     ),
     "no prompt at all": Asked("prefix", USAGE, err="Name two prompts"),
     "a single prompt": Asked("prefix {prompts}/late.txt", USAGE, err="Name two prompts"),
+    "whose requests are slow": Asked(
+        "scope --store {store} --since +70s --until +140s", out="A cohort: .*v43"
+    ),
+    "whose requests were slow for longer answers": Asked(
+        "scope --store {store} --since +350s --until +405s --baseline-since +0s --baseline-until +70s"
+        " --measure e2e_ms",
+        out="(?s)manga_domain_v4.*because of longer answers",
+    ),
+    "whose requests took over a second": Asked(
+        "scope --store {store} --since +0s --until +60s --over 1000",
+        out="of [0-9,]+ requests took over 1,000 ms",
+    ),
+    "a span in which nothing was asked": Asked(
+        "scope --store {store} --since 1000 --until 2000", NO, err="no request with ttft_ms from 1970-01-01"
+    ),
+    "the scope of an empty store": Asked("scope --store {empty}", NO, err="no request with ttft_ms"),
+    "a measure that there is not": Asked(
+        "scope --store {store} --measure speed", USAGE, err="'speed' is no measure. Choose one of ttft_ms"
+    ),
+    "a span that ends before it begins": Asked(
+        "scope --store {store} --since +70s --until +10s", USAGE, err="--since: it is not before --until"
+    ),
     "every reading": Asked("readings", out="prefix_hit_ratio"),
     "what each reading reads": Asked("readings --values --store {store} --at +70s", out="no data"),
     "sound rules": Asked("rules check", out=f"{BOOK_SIZE} rules and 5 SLOs are sound"),
@@ -334,6 +356,9 @@ IN_JSON = {
     if asked.line.split()[0] in {"replay", "slo", "explain", "readings", "rules", "doctor", "prefix"}
     and asked.code in {DONE, NO}
     and not (asked.code == NO and asked.err and asked.line.startswith(("explain", "prefix")))
+    if asked.line.split()[0] in {"replay", "slo", "explain", "scope", "readings", "rules", "doctor"}
+    and asked.code in {DONE, NO}
+    and not (asked.code == NO and asked.line.startswith(("explain", "scope")))
 }
 MORE = {
     "SLOs in the baseline": Asked("slo --store {store} --at +70s --json"),
@@ -449,6 +474,16 @@ def test_of_a_session_the_slowest_turn_is_explained(answers: Answers, places: di
         "SELECT max(e2e_ms) AS ms FROM {requests} WHERE session_id = $1", [places["session"]]
     )
     assert (found["session_id"], found["e2e_ms"]) == (places["session"], slowest.to_pylist()[0]["ms"])
+
+
+def test_a_scope_names_its_cohort_with_requests_to_open(answers: Answers, places: dict[str, str]) -> None:
+    found = answers["whose requests were slow for longer answers, as JSON"].json
+    (cohort,) = found["scope"]["workload"]
+    assert (found["scope"]["kind"], cohort["attributes"]) == ("cohort", {"adapter": "manga_domain_v4"})
+    assert cohort["through"] == ["output_tokens"]
+    ids = ", ".join(f"'{i}'" for i in cohort["examples"])
+    rows = DuckReader(places["store"]).query(f"SELECT adapter FROM {{requests}} WHERE request_id IN ({ids})")
+    assert set(rows.column("adapter").to_pylist()) == {"manga_domain_v4"}
 
 
 def test_every_reading_is_listed_with_its_values(answers: Answers) -> None:
