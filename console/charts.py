@@ -110,6 +110,27 @@ def timeline(bars: Sequence[Bar], rows: Sequence[str], frame: Frame, marks: Sequ
     return figure
 
 
+def latencies(points: Sequence[tuple[datetime, float, str]], frame: Frame, title: str) -> go.Figure:
+    """Each request as a point, to draw a box over."""
+    p = palette(frame.mode)
+    figure = go.Figure(
+        go.Scattergl(
+            x=np.array([_local(at, frame) for at, _, _ in points], dtype="datetime64[ms]"),
+            y=np.array([ms for _, ms, _ in points], dtype=np.float32),
+            text=[escape(name, quote=False) for _, _, name in points],
+            mode="markers",
+            name="request",
+            marker={"size": 5, "color": p.accent, "opacity": 0.55},
+            hovertemplate="%{text}<br>%{y:,.0f} ms<extra></extra>",
+        )
+    )
+    _finish(figure, frame, p, 260)
+    figure.update_layout(hovermode="closest", dragmode="select", showlegend=False)
+    figure.update_xaxes(range=None, autorange=True)
+    figure.update_yaxes(rangemode="tozero", title={"text": f"{title}, ms", "font": {"size": 12}})
+    return figure
+
+
 def waterfall(
     stages: Sequence[tuple[str, float | None, float | None, float | None]], frame: Frame
 ) -> go.Figure:

@@ -17,6 +17,7 @@ from console.views.versions import Version
 DAY = timedelta(days=1)
 MAX_EVENTS = 500
 MAX_CANDIDATES = 100
+MAX_POINTS = 2000  # of a chart
 CELLS = 60  # parts of the span in the history of a source
 
 
@@ -121,6 +122,21 @@ def adapters(reader: Reader, since: datetime, until: datetime) -> list[str]:
     where = f"adapter IS NOT NULL AND {_within(reader, since, until)}"
     sql = f"SELECT DISTINCT adapter FROM {{requests}} WHERE {where} ORDER BY 1"
     return [r["adapter"] for r in _rows(reader, sql, since, until)]
+
+
+def points(
+    reader: Reader, since: datetime, until: datetime, column: str
+) -> list[tuple[datetime, float, str]]:
+    """(end, ms, id) of requests for a chart: the slowest, and of the others as many as it can show."""
+    where = f"{column} IS NOT NULL AND http_status < 400 AND {_within(reader, since, until)}"
+    [counted] = _rows(reader, f"SELECT count(*) AS n FROM {{requests}} WHERE {where}", since, until)
+    every = max(1, -(-counted["n"] // (MAX_POINTS // 2)))
+    # the last digits of a time in microseconds are as good as drawn by lot
+    some = f"{reader.dialect.integer.format(reader.dialect.epoch_us.format(AT))} % {every} = 0"
+    chosen = f"SELECT {AT}, {column} AS ms, request_id FROM {{requests}} WHERE {where}"
+    slowest = f"({chosen} ORDER BY ms DESC LIMIT {MAX_POINTS // 2})"
+    found = _rows(reader, f"{slowest} UNION DISTINCT ({chosen} AND {some} LIMIT {MAX_POINTS})", since, until)
+    return [(row["at"].astimezone(UTC), row["ms"], row["request_id"]) for row in found]
 
 
 def versions(reader: Reader, since: datetime, until: datetime, column: str) -> list[Version]:

@@ -13,12 +13,14 @@ from typing import Any, ParamSpec, TypeVar
 import duckdb
 
 from collectors import prefixes
+from collectors.diagnose.cohorts.measures import Selection
 from collectors.diagnose.prefix.loss import Loss
 from collectors.explaining import Explanation, explain, find_requests
 from collectors.judge.rules import Rule, parse_rules
 from collectors.judge.slo import Slo, parse_slos
 from collectors.model import EventFact, Judgement, RequestFact
 from collectors.recordkeeping import Examples, Finding, Ledger, RecordError, add_examples, write_finding
+from collectors.scoping import MEASURES, Scoped, scope_of
 from collectors.settings import RUNBOOKS, Settings
 from collectors.signals.points import Grid, at_instant
 from collectors.signals.readings import READINGS
@@ -54,6 +56,7 @@ STARTS_BACK = timedelta(days=7)  # engines run for days; events are few
 ANSWERS_WITHIN = timedelta(minutes=5)  # of its start an engine is scraped, or it is not scraped at all
 MAX_STARTS = 4  # that are shown stage by stage; the others have a line each
 INCIDENTS_BACK = timedelta(hours=6)  # one that was told of so long before may still last
+BASELINE = timedelta(days=1)  # before a stretch of time: what it is held against
 MOST_NOTE = 2000  # characters
 MAX_SLICES = 300  # of the engines' histograms; a quiet past needs no more
 LAST_TURN = timedelta(hours=1)  # an SLO or rule not judged for so long is not being judged
@@ -292,6 +295,19 @@ def candidates(
 def adapters(desk: Desk, since: datetime, until: datetime) -> list[str]:
     """The adapters that answered in a stretch of time."""
     return queries.adapters(desk.reader, since, until)
+
+
+@guarded
+def points(desk: Desk, since: datetime, until: datetime, column: str) -> list[tuple[datetime, float, str]]:
+    """Requests of a stretch of time for a chart: (end, ms, id)."""
+    return queries.points(desk.reader, since, until, column)
+
+
+@guarded
+def whose(desk: Desk, stretch: tuple[datetime, datetime], column: str, picked: Selection | None) -> Scoped:
+    """Whose requests are slow, beside the day before; or what is special about those that were picked."""
+    before = (stretch[0] - BASELINE, stretch[0])
+    return scope_of(desk.reader, stretch, before, MEASURES[column], picked)
 
 
 @guarded

@@ -10,7 +10,7 @@ import streamlit as st
 from collectors.explaining import Explanation
 from collectors.model import RequestFact
 from console import charts, links, markup, services
-from console.screens import record
+from console.screens import record, whose
 from console.screens.parts import Tick, answered, chart, draw, empty, heading
 from console.services import Desk
 from console.views import changes, slow, words
@@ -53,6 +53,8 @@ def show(desk: Desk, tick: Tick) -> None:
     if not found:
         _nothing(asked, frame)
         return
+    stretch = (slow.stretch(asked, frame) if asked else None) or (frame.since, frame.now)
+    whose.section(desk, frame, stretch, slow.ORDERS[str(order or "First token")])
     several = record.picks_several(desk, found)
     selected = _table(found, frame, asked, several=several)
     if several:
