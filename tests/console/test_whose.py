@@ -18,6 +18,7 @@ from console.views import whose
 from console.views.frame import Frame
 from tests.console.conftest import EVIL, NOW, _draw, desk_on, fill, requests
 
+Corners = tuple[str, str, float, float]
 STRETCH = (NOW - timedelta(minutes=15), NOW)
 
 
