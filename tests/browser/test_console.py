@@ -182,7 +182,7 @@ def test_from_a_complaint_to_its_cause_in_three_steps(browser, served: Served) -
         page.get_by_text("First seen: prompt v43").wait_for(timeout=30_000)
         settle(page)
         assert page.evaluate(FAULTS) == []
-        page.get_by_role("link", name="Runbook").first.click()
+        page.get_by_role("link", name="Runbook", exact=True).first.click()
         page.get_by_text("Told apart from").wait_for(timeout=30_000)
 
 

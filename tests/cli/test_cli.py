@@ -289,6 +289,14 @@ CASES = {
     "a span that ends before it begins": Asked(
         "scope --store {store} --since +70s --until +10s", USAGE, err="--since: it is not before --until"
     ),
+    "what went wrong": Asked(
+        "incidents --store {store}", out=r"(?s)prefix_cache_broken\s.*prompt_version=v43.*context_overflow"
+    ),
+    "what went wrong lately": Asked("incidents --store {store} --since +400s", out="engine_stall"),
+    "nothing went wrong in an empty store": Asked("incidents --store {empty}", out="none"),
+    "an incident that nobody had": Asked(
+        "incidents --store {store} --id inc-1", NO, err="inc-1: no incident of that id"
+    ),
     "every reading": Asked("readings", out="prefix_hit_ratio"),
     "what each reading reads": Asked("readings --values --store {store} --at +70s", out="no data"),
     "sound rules": Asked("rules check", out=f"{BOOK_SIZE} rules and 5 SLOs are sound"),
@@ -350,15 +358,16 @@ CASES = {
     "no such command": Asked("slow", USAGE, err="slow"),
     "the commands": Asked("--help", out="(?s)up.*collect.*replay.*doctor.*Exit codes"),
 }
+COMMANDS_IN_JSON = {
+    *("replay", "slo", "explain", "incidents", "scope", "readings", "rules", "doctor", "prefix"),
+}
+SAY_NO_IN_WORDS = ("explain", "incidents", "prefix", "scope")
 IN_JSON = {
     name: Asked(f"{asked.line} --json", asked.code, environment=asked.environment)
     for name, asked in CASES.items()
-    if asked.line.split()[0] in {"replay", "slo", "explain", "readings", "rules", "doctor", "prefix"}
+    if asked.line.split()[0] in COMMANDS_IN_JSON
     and asked.code in {DONE, NO}
-    and not (asked.code == NO and asked.err and asked.line.startswith(("explain", "prefix")))
-    if asked.line.split()[0] in {"replay", "slo", "explain", "scope", "readings", "rules", "doctor"}
-    and asked.code in {DONE, NO}
-    and not (asked.code == NO and asked.line.startswith(("explain", "scope")))
+    and not (asked.code == NO and asked.err and asked.line.startswith(SAY_NO_IN_WORDS))
 }
 MORE = {
     "SLOs in the baseline": Asked("slo --store {store} --at +70s --json"),
@@ -474,6 +483,21 @@ def test_of_a_session_the_slowest_turn_is_explained(answers: Answers, places: di
         "SELECT max(e2e_ms) AS ms FROM {requests} WHERE session_id = $1", [places["session"]]
     )
     assert (found["session_id"], found["e2e_ms"]) == (places["session"], slowest.to_pylist()[0]["ms"])
+
+
+def test_the_drill_has_its_six_incidents(answers: Answers) -> None:
+    found = answers["what went wrong, as JSON"].json
+    assert [(i["cause"], i["component"], i["severity"]) for i in found] == [
+        ("prefix_cache_broken", "prompt_version=v43", "warning"),
+        ("traffic_burst", None, "critical"),
+        ("long_context_pressure", None, "info"),
+        ("adapter_regression", "adapter=manga_domain_v4", "warning"),
+        ("engine_stall", "replica=engine-0", "critical"),
+        ("context_overflow", None, "critical"),
+    ]
+    began = [70, 175, 260, 350, 440, 473]
+    assert [i["start"] - T0_S for i in found] == pytest.approx(began, abs=3)
+    assert found[0]["changes"][0]["subject"] == "prompt_version=v43"
 
 
 def test_a_scope_names_its_cohort_with_requests_to_open(answers: Answers, places: dict[str, str]) -> None:
