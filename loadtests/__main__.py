@@ -61,6 +61,8 @@ def _run(chosen: argparse.Namespace) -> int:
     text = file.read_text(encoding="utf-8")
     settings = wiring.settings()
     drill = scenario.parse(text, str(file), frozenset(r.name for r in wiring.book(settings).rules))
+    if chosen.seed is not None:
+        drill, text = drill.model_copy(update={"seed": chosen.seed}), f"{text}\n# seed {chosen.seed}"
     folder = (
         chosen.out or Path(".mangaops/drills") / f"{drill.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     ).resolve()
@@ -157,6 +159,7 @@ def _arguments() -> argparse.Namespace:
     run.add_argument("name", help="a drill's name, or a file")
     run.add_argument("--out", type=Path, help="where everything is kept")
     run.add_argument("--engine", help="an OpenAI-compatible vLLM that runs already, such as one on a GPU")
+    run.add_argument("--seed", type=int, help="other traffic of the same kind")
     return parser.parse_args()
 
 
