@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import client, collector, gateway, otlp, requests, scrape, screens
+from tests.bench import client, collector, explaining, gateway, otlp, requests, scrape, screens
 from tests.bench.report import Figure, show
 
 NAMES = ("scrape", "requests", "collector", "screens", "client", "gateway", "otlp")
@@ -51,7 +51,7 @@ def main() -> None:
 
 def _requests(root: Path) -> list[Figure]:
     requests.build(root)
-    return requests.figures(root)
+    return [*requests.figures(root), explaining.figure(root, requests.LOOKED_UP)]
 
 
 if __name__ == "__main__":
