@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from math import inf
 
@@ -31,6 +32,8 @@ KINDS = (
     ("queue_ms", 0.0, ()),
     ("queue_ms", 1.0, ("intent",)),
 )
+
+TRIES = 7
 
 
 @pytest.fixture(scope="module")
@@ -82,10 +85,13 @@ def test_two_looks_find_what_the_engine_finds(
 
 
 def test_most_is_decided_in_two_looks(reader: DuckReader) -> None:
-    found = selected(reader, "e2e_ms", [0.5, 0.99], ["adapter"], END - SPAN, END)
-    assert {group for (group,), ranked in found.items() if ranked} == {"manga_domain_v3", "manga_domain_v4"}
-    assert found[("new_v1",)] is None, "too few to bound"
-    assert found[("",)] is None, "no adapter and the empty adapter are one group"
+    decided: Counter[str] = Counter()
+    for _ in range(TRIES):  # the sample is drawn by lot, and now and then it is too small
+        found = selected(reader, "e2e_ms", [0.5, 0.99], ["adapter"], END - SPAN, END)
+        decided.update(group for (group,), ranked in found.items() if ranked)
+    # neither one with too few to bound, nor no adapter, which is one group with the empty adapter
+    assert decided.keys() == {"manga_domain_v3", "manga_domain_v4"}
+    assert min(decided.values()) > TRIES / 2
 
 
 def test_a_sample_that_misleads_is_noticed(reader: DuckReader, monkeypatch: pytest.MonkeyPatch) -> None:
