@@ -23,7 +23,7 @@ CONCURRENT = 1000  # an engine's batch, unless something is wrong
 class State:
     """How the fleet is in one second."""
 
-    per_s: float = 20.0
+    per_s: float = 14.0
     prompt: float = 1200.0
     prefix: float = 940.0  # tokens of the prompt that are cached
     answer: float = 130.0

@@ -32,7 +32,7 @@ FIVE = (*ADAPTERS, "winter_v1", "summer_v1")
 CASES = {
     "nothing is wrong": Case(during(0, 0), None),
     "traffic doubles over a hundred seconds, and the engine takes it": Case(ramped, None),
-    "half as much again comes, and is taken": Case(wrong(per_s=30.0), None),
+    "half as much again comes, and is taken": Case(wrong(per_s=21.0), None),
     "a new prompt version has a timestamp at its head": Case(
         wrong(prefix=0.0, prompt_version="v43"), Cause.PREFIX_CACHE_BROKEN, "prompt_version=v43"
     ),
@@ -44,7 +44,7 @@ CASES = {
         wrong(prompt=3600.0), Cause.LONG_CONTEXT_PRESSURE
     ),
     "three times the traffic comes, and queues": Case(
-        wrong(per_s=60.0, queue_ms=900.0, waiting=60.0), Cause.TRAFFIC_BURST
+        wrong(per_s=42.0, queue_ms=900.0, waiting=60.0), Cause.TRAFFIC_BURST
     ),
     "as much comes as always, and queues": Case(wrong(queue_ms=900.0, waiting=60.0), Cause.CAPACITY_SHORT),
     "the engine stands still for six seconds": Case(
