@@ -30,7 +30,8 @@ AROUND = (
     "preemptions_per_s",
     "tokens_per_running_s",
 )
-EVENT_KINDS = ("first_seen", "returned", "engine_restart", *START_UPS, "telemetry_gap", "alert")
+DECLARED = ("deploy", "scaling", "configuration")
+EVENT_KINDS = ("first_seen", "returned", "engine_restart", *START_UPS, *DECLARED, "telemetry_gap", "alert")
 EVENT_SPAN = timedelta(minutes=15)
 INCIDENTS_BEFORE = timedelta(hours=6)  # one that began so long ago may still last
 INCIDENTS_AFTER = timedelta(minutes=15)  # an incident is told of when it is sure, a little after it began

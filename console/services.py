@@ -47,7 +47,16 @@ from console.views.versions import Version
 P = ParamSpec("P")
 T = TypeVar("T")
 
-MARKS = ("first_seen", "returned", "engine_restart", *START_UPS, "telemetry_gap", "scaling", "deploy")
+MARKS = (
+    "first_seen",
+    "returned",
+    "engine_restart",
+    *START_UPS,
+    "telemetry_gap",
+    "scaling",
+    "deploy",
+    "configuration",
+)
 SLICE = timedelta(
     minutes=5
 )  # the window of the latency rules, so that the verdict speaks of the same requests

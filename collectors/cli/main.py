@@ -7,7 +7,7 @@ from importlib.abc import MetaPathFinder
 
 import typer
 
-from collectors.cli import backfill, check, explain, incidents, judged, prefix, run, scope, staging
+from collectors.cli import backfill, check, declare, explain, incidents, judged, prefix, run, scope, staging
 from collectors.cli import replay as replay_command
 from collectors.cli.output import NO, UNUSABLE, USAGE, complain
 from collectors.sources.tape import RecordingError
@@ -38,6 +38,7 @@ app.command("slo")(judged.slo)
 app.command("readings")(judged.readings)
 app.command("explain")(explain.explain)
 app.command("incidents")(incidents.incidents)
+app.command("declare")(declare.declare)
 app.command("prefix")(prefix.prefix)
 app.command("scope")(scope.scope)
 app.command("doctor")(check.doctor)

@@ -24,6 +24,7 @@ KINDS = {
     "alert": "Alert",
     "scaling": "Scaling",
     "deploy": "Deploy",
+    "configuration": "Configuration",
 }
 SIGHTS = frozenset({"first_seen", "returned", "present_at_start"})
 COLUMNS = {"prompt_version": "prompt", "adapter": "adapter", "backend_version": "backend"}
@@ -85,7 +86,11 @@ def releases(events: Sequence[EventFact]) -> list[EventFact]:
 def _line(event: EventFact, frame: Frame, before: datetime | None, titles: Mapping[str, str]) -> Line:
     gap = before - event.at if before else timedelta(-1)
     detail = f"{words.length(gap)} before" if gap >= timedelta() else ""
-    tone = "info" if event.kind in {*SIGHTS, "deploy", "scaling"} or _became_ready(event) else "warn"
+    tone = (
+        "info"
+        if event.kind in {*SIGHTS, "deploy", "scaling", "configuration"} or _became_ready(event)
+        else "warn"
+    )
     return Line(
         event.at,
         clock(event.at, frame, both=False),

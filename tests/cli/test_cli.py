@@ -18,6 +18,7 @@ import pytest
 
 from collectors.settings import RULES
 from collectors.signals.readings import READINGS
+from collectors.store.columns import events_between
 from collectors.store.duckdb import DuckReader
 from tests.recordings import ROOT, T0_S, at_second, cut, replayed
 from tests.sources.contract import closed_port
@@ -95,6 +96,8 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]
             "store": str(store),
             "empty": str(folder / "empty"),
             "fresh": str(folder / "fresh"),
+            "declared": str(folder / "declared"),
+            "space": " ",
             "broken": str(folder / "broken"),
             "piece": str(cut(folder / "piece", until_s=8, from_s=0)),
             "nothing": str(folder),
@@ -294,6 +297,14 @@ CASES = {
     ),
     "what went wrong lately": Asked("incidents --store {store} --since +400s", out="engine_stall"),
     "nothing went wrong in an empty store": Asked("incidents --store {empty}", out="none"),
+    "a deploy is declared": Asked(
+        "declare gateway --before 1.4 --after 1.5 --at 2026-11-21T07:00:00Z --store {declared}",
+        out="deploy of gateway at 2026-11-21 07:00:00 UTC is marked",
+    ),
+    "a change of another kind": Asked(
+        "declare fleet --kind weather --store {declared}", USAGE, err="'weather' is not one of"
+    ),
+    "a change of nothing": Asked("declare {space} --store {declared}", USAGE, err="subject: give 1 to 200"),
     "an incident that nobody had": Asked(
         "incidents --store {store} --id inc-1", NO, err="inc-1: no incident of that id"
     ),
@@ -483,6 +494,14 @@ def test_of_a_session_the_slowest_turn_is_explained(answers: Answers, places: di
         "SELECT max(e2e_ms) AS ms FROM {requests} WHERE session_id = $1", [places["session"]]
     )
     assert (found["session_id"], found["e2e_ms"]) == (places["session"], slowest.to_pylist()[0]["ms"])
+
+
+def test_what_is_declared_is_an_event(answers: Answers, places: dict[str, str]) -> None:
+    assert answers["a deploy is declared"].code == DONE
+    [event] = events_between(
+        DuckReader(places["declared"]), datetime(2026, 11, 21, tzinfo=UTC), datetime.now(UTC), ["deploy"]
+    )
+    assert (event.subject, event.source, event.before, event.after) == ("gateway", "declared", "1.4", "1.5")
 
 
 def test_the_drill_has_its_six_incidents(answers: Answers) -> None:
