@@ -31,6 +31,7 @@ CHANGES = (FIRST_SEEN, RETURNED, "engine_restart", "deploy", "scaling", "configu
 WARM_UP_MIN = 120.0  # looked at again after a restart: what is usual, and what is open
 EPOCH = datetime.fromtimestamp(0, UTC)
 SHORTEST_LOOK = timedelta(seconds=1)
+KEPT_MIN = 720.0  # of alerts and changes: an incident may have lasted for hours
 KEPT_ENDED = 50  # ended incidents that later alerts may still belong to
 
 
@@ -85,24 +86,37 @@ def _walked(reader: Reader, book: Book, memory: Memory, upto: datetime) -> tuple
         memory, changed = _looked(memory, at, minute_s)
         found += changed
         at += pace
-    return replace(memory, upto=upto), found
+    return replace(_trimmed(memory, upto, minute_s), upto=upto), found
+
+
+def _trimmed(memory: Memory, now: datetime, minute_s: float) -> Memory:
+    """Without alerts, changes and incidents so old that nothing new belongs to them."""
+    oldest, case = now.timestamp() - KEPT_MIN * minute_s, memory.watch.case
+    case = replace(case, ended=case.ended[-KEPT_ENDED:])
+    numbers = {i.number for i in (*case.ended, *case.open)}
+    return replace(
+        memory,
+        watch=replace(memory.watch, case=case),
+        fired=tuple(f for f in memory.fired if f.fired > oldest),
+        changes=tuple(c for c in memory.changes if c.at > oldest),
+        usual={n: b for n, b in memory.usual.items() if n in numbers},
+        names={n: name for n, name in memory.names.items() if n in numbers},
+        told={n: t for n, t in memory.told.items() if n in numbers},
+    )
 
 
 def _looked(memory: Memory, at: datetime, minute_s: float) -> tuple[Memory, list[EventFact]]:
-    now = at.timestamp()
-    scene = watching.scene_at(memory.watch, now, minute_s)
-    watch = watching.step(memory.watch, now, minute_s)
+    now, before = at.timestamp(), memory.watch
+    watch = watching.step(before, now, minute_s)
     memory = replace(memory, watch=watch)
-    told_before = len(memory.names)
-    for each in watch.case.open:
-        if each.number not in memory.names:
-            usual = bounds(scene.usual) if scene else Bounds(None, None, None)
-            name = _name(each, memory.names)
-            memory = replace(
-                memory, names={**memory.names, each.number: name}, usual={**memory.usual, each.number: usual}
-            )
-    if told_before == len(memory.names) and not _may_have_changed(watch, memory):
+    new = [i for i in watch.case.open if i.number not in memory.names]
+    if not new and not _may_have_changed(watch, memory):
         return memory, []
+    scene = watching.scene_at(before, now, minute_s) if new else None
+    usual = bounds(scene.usual) if scene else Bounds(None, None, None)
+    for each in new:
+        names = {**memory.names, each.number: _name(each, memory.names)}
+        memory = replace(memory, names=names, usual={**memory.usual, each.number: usual})
     return _told(memory, at, minute_s)
 
 
