@@ -169,8 +169,9 @@ def test_from_a_complaint_to_its_cause_in_three_steps(browser, served: Served) -
     with looking(browser, 1440, "light") as (page, _):
         page.goto(f"{served.url}/?at={served.at}")
         page.get_by_role("link", name="Slow chat").first.click()
+        page.get_by_text("Five questions").wait_for(timeout=30_000)
+        settle(page)
         asked = page.get_by_label("Request, trace or session id, or a time")
-        asked.wait_for(timeout=30_000)
         asked.fill("07:23")
         asked.press("Enter")
         page.get_by_text("Requests that ended from 07:23:00").wait_for(timeout=30_000)
