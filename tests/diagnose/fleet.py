@@ -50,7 +50,7 @@ Row = dict[str, Any]
 Course = Callable[[float, State], State]
 
 
-def found(course: Course, seconds: int = 240, seed: int = 1) -> list[Incident]:
+def found(course: Course, seconds: int = 160, seed: int = 1) -> list[Incident]:
     """The incidents of a course of events, in the order in which they were detected."""
     requests, scrapes = made(course, seconds, seed)
     watch, last = watching.nothing(), T0 - 1
