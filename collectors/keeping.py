@@ -91,9 +91,10 @@ class Keeper:
         if not failed.keys() & _JUDGED_FROM:
             with self._reporting(buffer, now):
                 self._judge(buffer, now)
+        self._keep_up(buffer, now)
+        if not failed.keys() & _JUDGED_FROM:
             with self._reporting(buffer, now):
                 self._diagnose(now)
-        self._keep_up(buffer, now)
 
     def flush(self, buffer: Buffer, now: datetime) -> None:
         """Commit what is held. Raises StoreError after putting back what could not be stored."""

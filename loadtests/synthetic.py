@@ -38,6 +38,17 @@ class Piece:
     over: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Variation:
+    """What is done to a recording that began at `t0`: its pieces, all moved, so much of it kept, renamed."""
+
+    pieces: tuple[Piece, ...]
+    t0: float
+    moved_s: float
+    kept: float  # share of the sessions
+    names: Mapping[str, str]
+
+
 def make(source: Path, target: Path, seed: int) -> str:
     """Write a variation of the recording; what was done, in words. The same seed makes the same."""
     rng = Random(seed)
@@ -49,8 +60,9 @@ def make(source: Path, target: Path, seed: int) -> str:
     t0 = plan["t0_unix_s"]
     names = _names(rng) if renamed else {}
     _write_plan(target, plan, pieces, t0 + moved_s)
-    _write_rows(source, target, pieces, t0, moved_s, kept, names)
-    _write_metrics(source, target, pieces, t0, moved_s, kept, names)
+    how = Variation(tuple(pieces), t0, moved_s, kept, names)
+    _write_rows(source, target, how)
+    _write_metrics(source, target, how)
     order = " ".join(
         ("over it " if p.over else "") + p.phase["phase"]
         for p in pieces
@@ -104,54 +116,38 @@ def _write_plan(target: Path, plan: Mapping[str, Any], pieces: Sequence[Piece], 
     (target / PLAN).write_text(json.dumps({**plan, "t0_unix_s": t0, "phases": phases}), encoding="utf-8")
 
 
-def _write_rows(
-    source: Path,
-    target: Path,
-    pieces: Sequence[Piece],
-    t0: float,
-    moved_s: float,
-    kept: float,
-    names: Mapping[str, str],
-) -> None:
+def _write_rows(source: Path, target: Path, how: Variation) -> None:
     """Requests by their start; a span goes with its request."""
     traces: set[str] = set()
-    end_s = max(p.phase["end_s"] + p.shift_s for p in pieces)
+    end_s = max(p.phase["end_s"] + p.shift_s for p in how.pieces)
     with gzip.open(source / REQUESTS, "rt") as lines, gzip.open(target / REQUESTS, "wt") as out:
         for line in lines:
             row = json.loads(line)
-            second, lasts_s = row["start_unix_s"] - t0, row["e2e_ms"] / 1000
-            if not _kept(str(row.get("session_id")), kept):
+            second, lasts_s = row["start_unix_s"] - how.t0, row["e2e_ms"] / 1000
+            if not _kept(str(row.get("session_id")), how.kept):
                 continue
-            for piece in _at(pieces, second, failed=row["http_status"] >= 400):  # noqa: PLR2004 - HTTP's errors
+            for piece in _at(how.pieces, second, failed=row["http_status"] >= 400):  # noqa: PLR2004 - HTTP's errors
                 if second + piece.shift_s + lasts_s < end_s:  # one that is open at the end is not told of
-                    moved = {**row, "start_unix_s": row["start_unix_s"] + piece.shift_s + moved_s}
+                    moved = {**row, "start_unix_s": row["start_unix_s"] + piece.shift_s + how.moved_s}
                     moved["request_id"] += "-over" if piece.over else ""
                     traces.add(row["trace_id"])
-                    out.write(_renamed(json.dumps(moved, ensure_ascii=False), names) + "\n")
+                    out.write(_renamed(json.dumps(moved, ensure_ascii=False), how.names) + "\n")
     with gzip.open(source / SPANS, "rt") as lines, gzip.open(target / SPANS, "wt") as out:
         out.writelines(line for line in lines if json.loads(line)["trace_id"] in traces)
 
 
-def _write_metrics(
-    source: Path,
-    target: Path,
-    pieces: Sequence[Piece],
-    t0: float,
-    moved_s: float,
-    kept: float,
-    names: Mapping[str, str],
-) -> None:
+def _write_metrics(source: Path, target: Path, how: Variation) -> None:
     scrapes = _scrapes(source / METRICS)
     total: dict[str, float] = {}
     with lzma.open(target / METRICS, "wt", preset=1) as out:
-        for piece in (p for p in pieces if not p.over):
+        for piece in (p for p in how.pieces if not p.over):
             first, end = piece.phase["start_s"], piece.phase["end_s"]
-            inside = [k for k, (at, _) in enumerate(scrapes) if first <= at - t0 < end]
+            inside = [k for k, (at, _) in enumerate(scrapes) if first <= at - how.t0 < end]
             for k in inside:
                 before = scrapes[k - 1][1] if k else {}
                 at, series = scrapes[k]
-                out.write(f"# scrape {at + piece.shift_s + moved_s:.6f}\n")
-                out.write(_renamed(_text(series, before, total, kept), names))
+                out.write(f"# scrape {at + piece.shift_s + how.moved_s:.6f}\n")
+                out.write(_renamed(_text(series, before, total, how.kept), how.names))
 
 
 def _text(

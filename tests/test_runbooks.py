@@ -117,7 +117,8 @@ def test_the_gateway_takes_every_yaml_of_a_runbook(name: str) -> None:
     text = (PAGES / f"{name}.md").read_text(encoding="utf-8")
     shipped = yaml.safe_load(gateway.DEFAULT.read_text(encoding="utf-8"))
     for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL):
-        gateway.parse(yaml.safe_dump(_merged(shipped, yaml.safe_load(textwrap.dedent(block)))), name)
+        meant = _merged(shipped, yaml.safe_load(textwrap.dedent(block)))
+        assert gateway.parse(yaml.safe_dump(meant), name) == gateway.GatewayConfig.model_validate(meant)
 
 
 def _merged(whole: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:

@@ -18,9 +18,8 @@ REQUEST_NUMBERS = (
 )
 REQUEST_WORDS = ("adapter", "prompt_version", "replica", "model", "error_kind")
 ENGINE_NUMBERS = (
-    *("up", "requests_running", "requests_waiting", "kv_usage_ratio", "adapters_running", "adapters_waiting"),
-    *("adapter_slots", "preemptions", "generation_tokens", "prompt_tokens"),
-    *("prefix_cache_hits", "prefix_cache_queries", "requests_finished", "interval_s", "process_start_s"),
+    *("up", "requests_running", "requests_waiting", "kv_usage_ratio", "adapters_waiting", "adapter_slots"),
+    *("preemptions", "generation_tokens", "interval_s", "process_start_s"),
 )
 
 

@@ -88,6 +88,11 @@ class Scene:
             self._shifts[name, mean] = self.shift(lambda r: r[name], mean=mean)
         return self._shifts[name, mean]
 
+    @cached_property
+    def tpot(self) -> Shift:
+        """Whether tokens come more slowly than usual."""
+        return self.shift(lambda r: r.tpot_ms)
+
     def grew(self, shift: Shift, factor: float, key: tuple[Cause, str | None], p: float = P_SHIFT) -> bool:
         """Whether a shift is there; less of it will do for an incident to go on, so that none flickers."""
         if key in self.going:

@@ -1,9 +1,9 @@
 """Is what we see now different from what was usual: effect sizes with their significance.
 
-Every detector asks many times an hour, so a shift needs both a large effect and a small p: P_SHIFT leaves
-less than one false alarm a year at a look every half minute.
+Every detector asks many times an hour, so p alone would find something every week: a shift also has to be
+large, and a finding to hold for its time.
 
-scipy.special and not scipy.stats, which would take a quarter of the collector's memory.
+scipy.special and not scipy.stats, which the collector would pay for in memory.
 """
 
 from __future__ import annotations
@@ -109,15 +109,6 @@ def onset(times: Numbers, values: Numbers) -> float | None:
 def known(values: Numbers) -> Numbers:
     """Those that are there."""
     return values[np.isfinite(values)]
-
-
-def wilson_low(hits: int, count: int, z: float = 2.0) -> float:
-    """Lower bound of a share (Wilson, JASA 22, 1927)."""
-    if not count:
-        return 0.0
-    share = hits / count
-    spread = z * sqrt(share * (1 - share) / count + z * z / (4 * count * count))
-    return (share + z * z / (2 * count) - spread) / (1 + z * z / count)
 
 
 def _mann_whitney(a: Numbers, b: Numbers) -> float:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from collectors.diagnose.columns import Flags, Numbers, Requests, Scrapes, requests_of
-from collectors.diagnose.detectors import adapters, engines, failures, lengths, load, prefix
+from collectors.diagnose.detectors import adapters, engines, failures, latency, lengths, load, prefix
 from collectors.diagnose.incidents import Case, look, quiet
 from collectors.diagnose.scene import Detector, Finding, Scene
 
@@ -27,10 +27,10 @@ DETECTORS: tuple[Detector, ...] = (
     failures.broken,
     load.traffic_burst,
     load.capacity_short,
-    load.preemption,
-    load.decode_slow,
-    load.frontend_slow,
-    load.slow,
+    latency.preemption,
+    latency.decode_slow,
+    latency.frontend_slow,
+    latency.slow,
 )
 
 LOOK_MIN = 0.5  # between two looks
@@ -153,14 +153,15 @@ def _trimmed(watch: Watch, now: float, minute_s: float) -> Watch:
     opened = min((i.start for i in watch.case.open), default=now)
     whole = max(min(now - LATELY_MIN * minute_s, opened - minute_s), now - OPEN_MOST_MIN * minute_s)
     spans = _usual(watch, now, minute_s)
-    if not len(watch.requests) or watch.requests.at[0] > min(whole, *(s[0] for s in spans), now):
+    oldest = min(whole, *(after for after, _ in spans), now)
+    if not len(watch.requests) or watch.requests.at[0] > oldest:
         return watch
     kept = (*spans, (whole, np.inf))
     return replace(
         watch,
         requests=watch.requests.where(_inside(watch.requests.at, kept)).whole(),
         engines={n: s.where(_inside(s.at, kept)).whole() for n, s in watch.engines.items()},
-        healthy=tuple((a, u) for a, u in watch.healthy if u > min(whole, *(s[0] for s in spans), now)),
+        healthy=tuple((after, upto) for after, upto in watch.healthy if upto > oldest),
     )
 
 

@@ -24,9 +24,7 @@ from collectors.store.reader import Reader
 from collectors.store.tables import TABLES, facts
 
 # How the series of one replica are put together: the fullest cache, the sum of everything else.
-_LARGEST = frozenset(
-    {"up", "kv_usage_ratio", "adapters_running", "adapters_waiting", "adapter_slots", "process_start_s"}
-)
+_LARGEST = frozenset({"up", "kv_usage_ratio", "adapters_waiting", "adapter_slots", "process_start_s"})
 _SCRAPE = "interval_s"
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from collectors.diagnose.causes import Cause
@@ -43,8 +45,7 @@ def broken(scene: Scene) -> list[Finding]:
     return _more(scene, Cause.UNDETERMINED, lambda r: r["http_status"] >= 500)  # noqa: PLR2004 - HTTP's
 
 
-def _more(scene: Scene, cause: Cause, failed: object) -> list[Finding]:
-    assert callable(failed)  # noqa: S101
+def _more(scene: Scene, cause: Cause, failed: Callable[[Requests], Flags]) -> list[Finding]:
     now, usual = failed(scene.recent), failed(scene.usual)
     shift = more_often(now, usual)
     if now.sum() < FEWEST or shift.now < LEAST_SHARE or not shift.grew(2, P_FAILURE):
