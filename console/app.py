@@ -13,10 +13,10 @@ import streamlit as st
 from collectors.settings import Settings, load_settings
 from collectors.validation import ConfigError
 from console import links, markup, theme
+from console.desk import Desk
 from console.screens import alerts, drills, now, prefix, runbooks, slos, slow_chat, sources, versions
 from console.screens.parts import Tick, draw
 from console.screens.store import desk
-from console.services import Desk
 from console.views.frame import SPANS, Frame, clock, parse_instant, zone_label
 
 TICK = timedelta(seconds=5)  # live instants are whole ticks, so that sessions share their answers

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import streamlit as st
 
-from console import charts, links, markup, panels, services
+from console import links, markup, panels, services
+from console.charts.bars import timeline
+from console.desk import Desk
 from console.screens.parts import Tick, answered, chart, draw, empty, heading, live
-from console.services import Desk
 from console.views import alerts, changes, charting, verdict, words
 from console.views.facts import Pulse
 from console.views.frame import Frame, clock
@@ -78,7 +79,7 @@ def _timeline(desk: Desk, only: str | None, frame: Frame) -> None:
             )
             return
         marks = charting.marks(answered(services.marks(desk, frame), []), [], frame, titles)
-        chart(charts.timeline(bars, rows, frame, marks), "alert-timeline", "alert states over time")
+        chart(timeline(bars, rows, frame, marks), "alert-timeline", "alert states over time")
 
 
 def _history(desk: Desk, only: str | None, frame: Frame) -> None:

@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 
 import streamlit as st
 
-from console import links, markup, services
+from console import drill_control, links, markup
+from console.desk import Desk
 from console.drilling.process import LOG
 from console.screens import certificates, running
 from console.screens.parts import Tick, answered, draw, heading, live
-from console.services import Desk
 from console.views import drills, words
 from console.views.drills import Drill
 from console.views.frame import Frame, clock
@@ -26,7 +26,7 @@ def _body(desk: Desk, tick: Tick) -> None:
     heading("Drills", frame, None, "Will it hold, and would we have noticed if it did not?")
     above = st.container()  # filled last: listing the drills takes seconds the first time
     # a folder is as it is now, whichever instant is looked at
-    found = answered(services.drills(desk, datetime.now(UTC)), [])
+    found = answered(drill_control.drills(desk, datetime.now(UTC)), [])
     if found:
         _followed(desk, found, frame)
     else:

@@ -9,9 +9,10 @@ from typing import Any
 import streamlit as st
 
 from collectors.diagnose.postmortem import draft
-from console import charts, incident_cards, markup, services
+from console import diagnosis, incident_cards, markup
+from console.charts import bars
+from console.desk import Desk
 from console.screens.parts import answered, chart, draw
-from console.services import Desk
 from console.views import incidents
 from console.views.facts import Failure
 from console.views.frame import Frame
@@ -21,19 +22,19 @@ STATES = ("acknowledged", "resolved", "note")
 
 def section(desk: Desk, frame: Frame) -> None:
     """Those of the span, as a list and over time."""
-    found = answered(services.incidents(desk, frame), [])
-    said = {n.subject: n.before for n in answered(services.incident_notes(desk, frame.since, frame.now), [])}
+    found = answered(diagnosis.incidents(desk, frame), [])
+    said = {n.subject: n.before for n in answered(diagnosis.incident_notes(desk, frame.since, frame.now), [])}
     states = {name: state for name, state in said.items() if state and state != "note"}
     draw(incident_cards.listed(incidents.lines(found, frame, states), frame))
     if found:
         with st.container(border=True, key="card-incidents"):
             told, rows = incidents.bars(found, frame)
-            chart(charts.timeline(told, rows, frame), "incident-chart", "Incidents over time")
+            chart(bars.timeline(told, rows, frame), "incident-chart", "Incidents over time")
 
 
 def opened(desk: Desk, frame: Frame, name: str) -> None:
     """One incident, and what people say of it."""
-    found = answered(services.incident(desk, name), None)
+    found = answered(diagnosis.incident(desk, name), None)
     if found is None:
         draw(
             markup.notice(
@@ -41,7 +42,7 @@ def opened(desk: Desk, frame: Frame, name: str) -> None:
             )
         )
         return
-    said = answered(services.incident_notes(desk, incidents.instant(found["start"])), [])
+    said = answered(diagnosis.incident_notes(desk, incidents.instant(found["start"])), [])
     notes = [n for n in said if n.subject == name]
     draw(incident_cards.headline(found, frame))
     draw(incident_cards.known(found, notes, frame))
@@ -67,10 +68,10 @@ def _say(desk: Desk, found: Mapping[str, Any]) -> None:
         left, middle, right = st.columns([1.4, 3, 1], gap="small", vertical_alignment="bottom")
         state = left.segmented_control("State", STATES, default=STATES[0], key="incident-state")
         text = middle.text_input(
-            "Note", key="incident-note", max_chars=services.MOST_NOTE, placeholder="optional"
+            "Note", key="incident-note", max_chars=diagnosis.MOST_NOTE, placeholder="optional"
         )
         if right.button("Keep it", icon=":material/check:", key="incident-keep"):
-            done = services.note_incident(desk, found["id"], str(state or "note"), text, datetime.now(UTC))
+            done = diagnosis.note_incident(desk, found["id"], str(state or "note"), text, datetime.now(UTC))
             if isinstance(done, Failure):
                 draw(markup.notice(f"Not kept: {done.what}", done.remedy, "bad"))
             else:

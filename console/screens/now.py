@@ -7,10 +7,11 @@ from typing import Any
 
 import streamlit as st
 
-from console import charts, links, markup, panels, services
+from console import diagnosis, links, markup, panels, services
+from console.charts import curves
+from console.desk import Desk
 from console.screens import incidents
 from console.screens.parts import Tick, answered, chart, draw, empty, heading, live
-from console.services import Desk
 from console.theme import palette
 from console.views import charting, evidence, now, tiles, verdict, words
 from console.views import incidents as incident_views
@@ -57,7 +58,7 @@ def _above(desk: Desk, frame: Frame, pulse: Pulse) -> None:
         answered(services.marks(desk, frame), []),
         now.Judging(desk.rules, desk.scrape_interval, services.SLICE / pulse.clock_scale),
     )
-    open_now = answered(services.incidents(desk, frame), [])
+    open_now = answered(diagnosis.incidents(desk, frame), [])
     draw(panels.hero(model.verdict, _sub(model, frame, pulse, open_now)))
     left, right = st.columns([3, 2], gap="small")
     unheard = pulse.newest if model.silent is not None else None
@@ -122,7 +123,7 @@ def _chart(desk: Desk, frame: Frame, scale: float, *, requests: bool) -> None:
         p = palette(frame.mode)
         lines = charting.lines(plan, told, (p.accent, p.queue, p.decode))
         chart(
-            charts.over_time(lines, frame, plan.unit, marks, plan.limit), "now-chart", f"{chosen} over time"
+            curves.over_time(lines, frame, plan.unit, marks, plan.limit), "now-chart", f"{chosen} over time"
         )
         names = ", ".join(plan.readings)
         window = words.window(told[0].reading.window, scale) if told else ""

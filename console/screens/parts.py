@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from console import markup
-from console.services import Desk
+from console.desk import Desk
 from console.views import words
 from console.views.facts import Failure, Pulse
 from console.views.frame import Frame, clock

@@ -5,9 +5,10 @@ from __future__ import annotations
 import streamlit as st
 
 from collectors.diagnose.prefix.loss import Loss
-from console import charts, links, markup, services
+from console import diagnosis, links, markup, services
+from console.charts import curves
+from console.desk import Desk
 from console.screens.parts import Tick, answered, chart, draw, empty, heading
-from console.services import Desk
 from console.theme import palette
 from console.views import charting, prefix, words
 from console.views.facts import Pulse
@@ -28,13 +29,13 @@ def show(desk: Desk, tick: Tick) -> None:
         empty()
         return
     _hits(desk, frame, known.clock_scale)
-    named = prefix.names(answered(services.versions(desk, frame, "prompt_version"), []))
+    named = prefix.names(answered(diagnosis.versions(desk, frame, "prompt_version"), []))
     if not named:
         said = "No request of this range names a prompt version. Traces carry it: see Sources."
         draw(markup.card("Prompt versions", markup.tag("div", said, cls="m-none")))
         return
     version = st.selectbox("Prompt version", named, key="version", bind="query-params")
-    found = answered(services.prefix_loss(desk, version or named[0]), None)
+    found = answered(diagnosis.prefix_loss(desk, version or named[0]), None)
     if found is not None:
         _lost(found, frame)
 
@@ -47,7 +48,7 @@ def _hits(desk: Desk, frame: Frame, scale: float) -> None:
         states = answered(services.states(desk, frame, "rule"), [])
         marks = charting.marks(changed, states, frame, {r.name: r.title for r in desk.rules})
         lines = charting.lines(plan, told, (palette(frame.mode).accent,))
-        figure = charts.over_time(lines, frame, plan.unit, marks, plan.limit)
+        figure = curves.over_time(lines, frame, plan.unit, marks, plan.limit)
         chart(figure, "prefix-hits", "Prefix-cache hit rate over time")
         draw(markup.source("prefix_hit_ratio", "dashed: changes; shaded: an alert fires; gaps: no data"))
 

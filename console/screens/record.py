@@ -8,9 +8,9 @@ import streamlit as st
 
 from collectors.explaining import Explanation
 from collectors.model import RequestFact
-from console import links, markup, services
+from console import links, markup, mlflow_record
+from console.desk import Desk
 from console.screens.parts import draw
-from console.services import Desk
 from console.views import slow
 from console.views.facts import Failure
 
@@ -43,7 +43,7 @@ def examples(desk: Desk, selected: Sequence[RequestFact]) -> None:
     label = f"Add {len(selected)} to it" if selected else "Select rows first"
     if right.button(label, disabled=not selected, icon=":material/playlist_add:", key="add-examples"):
         with st.spinner("MLflow's client takes some seconds to start…"):
-            done = services.keep_examples(desk, name, selected)
+            done = mlflow_record.keep_examples(desk, name, selected)
         if isinstance(done, Failure):
             _not_written(done)
         else:
@@ -66,7 +66,7 @@ def finding(desk: Desk, explanation: Explanation) -> None:
         )
         if right.button("Write feedback", icon=":material/check:", key=f"write-{request.request_id}"):
             with st.spinner("MLflow's client takes some seconds to start…"):
-                done = services.keep_finding(desk, explanation, note.strip())
+                done = mlflow_record.keep_finding(desk, explanation, note.strip())
             if isinstance(done, Failure):
                 _not_written(done)
             else:

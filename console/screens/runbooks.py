@@ -10,8 +10,8 @@ import streamlit as st
 from collectors.model import Judgement
 from collectors.signals.runbooks import Runbook
 from console import links, markup, services
+from console.desk import Desk
 from console.screens.parts import Tick, answered, draw, heading, live
-from console.services import Desk
 from console.views import runbooks, verdict, words
 from console.views.facts import Pulse
 from console.views.frame import Frame

@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 
 import streamlit as st
 
-from console import links, markup, services
+from console import drill_control, links, markup
+from console.desk import Desk
 from console.drilling import start
 from console.screens.parts import draw
-from console.services import Desk
 from console.views import offers
 from console.views.drills import Drill
 from console.views.facts import Failure
@@ -125,14 +125,14 @@ def _run(desk: Desk, known: Catalogue) -> None:
     name = str(st.session_state[NAME])
     chosen = known.offer(name)
     engine = "" if chosen and chosen.own_engine else str(st.session_state.get(ENGINE) or "").strip()
-    done = services.run_drill(desk, known, name, engine, datetime.now(UTC))
+    done = drill_control.run_drill(desk, known, name, engine, datetime.now(UTC))
     st.session_state[REFUSED] = done if isinstance(done, Failure) else None
     if not isinstance(done, Failure):
         st.session_state[FOLLOWED] = done
 
 
 def _stop(desk: Desk, drill: Drill) -> None:
-    st.session_state[REFUSED] = services.stop_drill(desk, drill.name, datetime.now(UTC))
+    st.session_state[REFUSED] = drill_control.stop_drill(desk, drill.name, datetime.now(UTC))
 
 
 def _look_again() -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import streamlit as st
 
-from console import charts, links, markup, services
+from console import links, markup, services
+from console.charts.bars import timeline
+from console.desk import Desk
 from console.screens.parts import Tick, answered, chart, draw, empty, heading, live
-from console.services import Desk
 from console.views import alerts, slos, words
 from console.views.facts import Failure, Pulse
 from console.views.frame import Frame
@@ -102,4 +103,4 @@ def _history(desk: Desk, frame: Frame) -> None:
         if not bars:
             draw(markup.tag("div", "No verdict in this range.", cls="m-none"))
             return
-        chart(charts.timeline(bars, rows, frame), "slo-history", "verdicts over time")
+        chart(timeline(bars, rows, frame), "slo-history", "verdicts over time")

@@ -9,10 +9,11 @@ import streamlit as st
 
 from collectors.explaining import Explanation
 from collectors.model import RequestFact
-from console import charts, links, markup, services
+from console import diagnosis, links, markup, services
+from console.charts import bars
+from console.desk import Desk
 from console.screens import record, whose
 from console.screens.parts import Tick, answered, chart, draw, empty, heading
-from console.services import Desk
 from console.views import changes, slow, words
 from console.views.facts import Pulse
 from console.views.frame import Frame, clock
@@ -42,7 +43,7 @@ def show(desk: Desk, tick: Tick) -> None:
         on_change=_forget,
         placeholder="req-…, s1-140 or 07:23",
     ).strip()
-    named = [EVERY, *answered(services.adapters(desk, frame.since, frame.now), [])]
+    named = [EVERY, *answered(diagnosis.adapters(desk, frame.since, frame.now), [])]
     adapter = middle.selectbox("Adapter", named, key="adapter", bind="query-params")
     order = right.segmented_control(
         "Slowest by", list(slow.ORDERS), key="by", default="First token", bind="query-params"
@@ -62,10 +63,10 @@ def show(desk: Desk, tick: Tick) -> None:
     request = slow.chosen(selected[0].request_id if selected else None, st.query_params.get("id"), found)
     if request is not None:
         st.query_params["id"] = request.request_id
-        explanation = services.explained(desk, request)
+        explanation = diagnosis.explained(desk, request)
         told = answered(explanation, None)
         if told is not None:
-            before = answered(services.changes_before(desk, request.at), [])
+            before = answered(diagnosis.changes_before(desk, request.at), [])
             events = changes.telling([*before, *(e for e in told.events if e not in before)])
             _explained(told, frame, changes.lines(events, frame, request.at, _titles(desk)), desk)
 
@@ -83,11 +84,11 @@ def _candidates(desk: Desk, frame: Frame, asked: str, order: str, adapter: str) 
     stretch = slow.stretch(asked, frame) if asked else (frame.since, frame.now)
     column = slow.ORDERS[order]
     if stretch is None:
-        found = answered(services.found(desk, asked), [])
+        found = answered(diagnosis.found(desk, asked), [])
         kept = [r for r in found if not adapter or r.adapter == adapter]
         return sorted(kept, key=lambda r: getattr(r, column) or 0.0, reverse=True)
     where = [("adapter", adapter)] if adapter else []
-    return answered(services.candidates(desk, *stretch, column, where), [])
+    return answered(diagnosis.candidates(desk, *stretch, column, where), [])
 
 
 def _nothing(asked: str, frame: Frame) -> None:
@@ -184,7 +185,7 @@ def _stages(e: Explanation, frame: Frame) -> None:
             draw(markup.tag("div", "No engine span was received for this request.", cls="m-none"))
             return
         parts = [(s.stage, s.ms, s.peer_p50_ms, s.peer_p95_ms) for s in e.stages]
-        chart(charts.waterfall(parts, frame), "waterfall", e.sentence)
+        chart(bars.waterfall(parts, frame), "waterfall", e.sentence)
         head = [
             ("Stage", ""),
             ("This request", "r"),

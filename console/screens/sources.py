@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 
 from collectors.model import EventFact
-from console import markup, services
+from console import markup, origins, services
+from console.desk import Desk
 from console.screens import startups
 from console.screens.parts import Tick, answered, draw, empty, heading, live
-from console.services import Desk
 from console.views import changes, sources, words
 from console.views.facts import Failure, Inlet, Origin, Pulse
 from console.views.frame import Frame, clock
@@ -28,25 +28,25 @@ def _body(desk: Desk, tick: Tick) -> None:
     known = answered(pulse, Pulse())
     if isinstance(pulse, Pulse) and known.newest is None:
         empty()
-        if heard := sources.problems(answered(services.source_events(desk, frame), [])):
+        if heard := sources.problems(answered(origins.source_events(desk, frame), [])):
             draw(_problems(heard, frame))  # it may be why nothing has come
         return
     interval = max(desk.scrape_interval, known.interval or desk.scrape_interval)
-    found = answered(services.origins(desk, frame), [])
+    found = answered(origins.origins(desk, frame), [])
     for origin in found:
         draw(_origin(origin, frame, interval))
-    inlets = answered(services.inlets(desk, frame), [])
+    inlets = answered(origins.inlets(desk, frame), [])
     for inlet in inlets:
         draw(_inlet(inlet, frame, interval))
-    readers = answered(services.mlflow_readers(desk, frame), [])
+    readers = answered(origins.mlflow_readers(desk, frame), [])
     for reader in readers:
         draw(_reader(reader, frame, interval))
     if not found and not inlets and not readers:
         draw(markup.notice("Nothing was scraped in this range.", _heard(known, frame)))
-    starts = answered(services.starts(desk, frame), None)
+    starts = answered(origins.starts(desk, frame), None)
     if starts is not None:
         draw(startups.cards(starts, frame))
-    events = answered(services.source_events(desk, frame), [])
+    events = answered(origins.source_events(desk, frame), [])
     draw(_problems(sources.problems(events), frame))
     draw(_events([e for e in events if e.kind != "problem"], frame))
     draw(_tables(desk, frame))
@@ -149,7 +149,7 @@ def _events(found: list[EventFact], frame: Frame) -> markup.Html:
 
 
 def _tables(desk: Desk, frame: Frame) -> markup.Html:
-    tables = services.tables(desk, frame)
+    tables = origins.tables(desk, frame)
     src = markup.source("", desk.root, f"rows of the last {words.length(frame.span)}")
     if isinstance(tables, Failure):
         return markup.notice(f"Not shown: {tables.what}", tables.remedy, "bad")

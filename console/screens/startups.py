@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collectors.signals.startup import ENGINE, StartUp
 from console import markup
-from console.services import MAX_STARTS
+from console.origins import MAX_STARTS
 from console.views import startups, words
 from console.views.facts import Starts
 from console.views.frame import Frame, clock

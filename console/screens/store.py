@@ -16,7 +16,7 @@ from collectors.store.dialect import Dialect
 from collectors.store.opening import open_reader
 from collectors.store.reader import Reader
 from collectors.store.tables import TABLES
-from console.services import Desk, open_desk
+from console.desk import Desk, open_desk
 
 Versions = tuple[tuple[str, int | None], ...]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from console import links, markup, services
+from console import diagnosis, links, markup, services
+from console.desk import Desk
 from console.screens.parts import Tick, answered, draw, empty, heading
-from console.services import Desk
 from console.views import versions, words
 from console.views.facts import Pulse
 from console.views.frame import Frame
@@ -30,7 +30,7 @@ def show(desk: Desk, tick: Tick) -> None:
         "Of", list(versions.COLUMNS), key="of", default="Adapters", bind="query-params"
     )
     column = versions.COLUMNS[kind or "Adapters"]
-    rows = versions.rows(answered(services.versions(desk, frame, column), []))
+    rows = versions.rows(answered(diagnosis.versions(desk, frame, column), []))
     draw(_table(kind or "Adapters", column, rows, frame))
     draw(_what_to_do(column, rows, frame))
 

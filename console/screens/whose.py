@@ -8,9 +8,10 @@ import streamlit as st
 
 from collectors.diagnose.cohorts.telling import sentence
 from collectors.scoping import MEASURES, Scoped
-from console import charts, links, markup, services
+from console import diagnosis, links, markup
+from console.charts import scatter
+from console.desk import Desk
 from console.screens.parts import answered, draw
-from console.services import Desk
 from console.views import whose
 from console.views.frame import Frame
 
@@ -25,10 +26,10 @@ def section(desk: Desk, frame: Frame, stretch: tuple[datetime, datetime], column
     """The chart, and the cohorts of what is marked on it. Only where somebody asks: it reads everything."""
     if not st.toggle("Whose requests are slow?", key="whose", bind="query-params", help=LEAD):
         return
-    points = answered(services.points(desk, *stretch, column), [])
+    points = answered(diagnosis.points(desk, *stretch, column), [])
     with st.container(border=True, key="card-whose"):
         state = st.plotly_chart(
-            charts.latencies(points, frame, MEASURES[column].meaning),
+            scatter.latencies(points, frame, MEASURES[column].meaning),
             theme=None,
             config={"displayModeBar": False},
             key="whose-chart",
@@ -38,7 +39,7 @@ def section(desk: Desk, frame: Frame, stretch: tuple[datetime, datetime], column
         )
         draw(markup.source("requests", f"{len(points):,} shown", LEAD))
     picked = whose.box(dict(state.get("selection", {})), frame)
-    found = answered(services.whose(desk, stretch, column, picked), None)
+    found = answered(diagnosis.whose(desk, stretch, column, picked), None)
     if found is not None:
         _ranking(found, frame)
 

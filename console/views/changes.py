@@ -12,6 +12,18 @@ from collectors.signals.startup_facts import brief, read, summary
 from console.views import words
 from console.views.frame import Frame, clock
 
+# Kinds of events that are marked on every chart of time.
+MARKS = (
+    "first_seen",
+    "returned",
+    "engine_restart",
+    *START_UPS,
+    "telemetry_gap",
+    "scaling",
+    "deploy",
+    "configuration",
+)
+
 KINDS = {
     "first_seen": "New",
     "returned": "Back",

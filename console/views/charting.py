@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from collectors.model import EventFact
-from console.charts import Line, Mark
 from console.views import changes, verdict
+from console.views.curves import Line, Mark
 from console.views.evidence import spoken_by
 from console.views.facts import Change, Told
 from console.views.frame import Frame

@@ -19,7 +19,7 @@ from collectors.store.delta import DeltaWriter
 from collectors.store.dialect import DUCKDB, Dialect
 from collectors.store.duckdb import DuckReader
 from collectors.store.errors import StoreError
-from console.services import Desk, open_desk
+from console.desk import Desk, open_desk
 from console.views.frame import Frame
 
 NOW = datetime(2026, 11, 21, 7, 30, tzinfo=UTC)

@@ -6,8 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from console.charts import MAX_POINTS, Line, Mark, over_time, timeline, waterfall
+from console.charts.bars import timeline, waterfall
+from console.charts.curves import MAX_POINTS, over_time
 from console.views.alerts import Bar
+from console.views.curves import Line, Mark
 from console.views.frame import Frame
 
 NOW = datetime(2026, 11, 21, 7, 30, tzinfo=UTC)

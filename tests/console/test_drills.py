@@ -13,7 +13,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from console import drillbook
-from console.services import Desk
+from console.desk import Desk
 from console.views import drills
 from loadtests import rendering
 from tests.console.conftest import EVIL, NOW

@@ -15,7 +15,7 @@ from collectors.model import EventFact
 from collectors.store.delta import DeltaWriter
 from collectors.store.duckdb import DuckReader
 from collectors.store.incidents import NOTE, incidents, notes
-from console import services
+from console import diagnosis
 from console.views import incidents as views
 from console.views.frame import Frame
 from tests.console.conftest import EVIL, NOW, desk_on, fill
@@ -103,7 +103,7 @@ def test_an_unknown_id_is_said(root: Path) -> None:
 
 def test_what_a_person_says_is_kept_and_shown(root: Path) -> None:
     desk = desk_on(root)
-    assert services.note_incident(desk, "inc-1", "acknowledged", f" on it {EVIL}", NOW) is None
+    assert diagnosis.note_incident(desk, "inc-1", "acknowledged", f" on it {EVIL}", NOW) is None
     [note] = notes(DuckReader(str(root)))
     assert (note.kind, note.subject, note.before, note.after) == (
         NOTE,

@@ -11,7 +11,7 @@ import pytest
 
 from collectors.diagnose.prefix.loss import Loss
 from collectors.store.delta import DeltaWriter
-from console import services
+from console import diagnosis
 from console.views import prefix
 from console.views.frame import Frame
 from tests.console.conftest import EVIL, NOW, desk_on, requests
@@ -31,7 +31,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_a_loss_is_said_with_its_cost(root: Path) -> None:
-    found = services.prefix_loss(desk_on(root), "v43")
+    found = diagnosis.prefix_loss(desk_on(root), "v43")
     assert isinstance(found, Loss)
     assert prefix.sentence(found) == ("v43 lost 928 cached tokens a request against v42.", "bad")
     assert prefix.costs(found)[0][0] == "Tokens computed again"
@@ -39,14 +39,14 @@ def test_a_loss_is_said_with_its_cost(root: Path) -> None:
 
 
 def test_the_version_before_lost_nothing(root: Path) -> None:
-    found = services.prefix_loss(desk_on(root), "v42")
+    found = diagnosis.prefix_loss(desk_on(root), "v42")
     assert isinstance(found, Loss)
     assert prefix.sentence(found)[1] == "ok"
     assert prefix.costs(found) == []
 
 
 def test_an_unknown_version_has_no_answer(root: Path) -> None:
-    assert services.prefix_loss(desk_on(root), "v99") is None
+    assert diagnosis.prefix_loss(desk_on(root), "v99") is None
 
 
 @pytest.mark.parametrize("state", ["healthy", "incident", "empty", "broken"])

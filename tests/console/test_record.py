@@ -10,7 +10,8 @@ from streamlit.testing.v1 import AppTest
 from collectors.recordkeeping import Ledger
 from collectors.settings import Settings
 from console import links
-from console.services import Desk, Record, keep_examples, open_desk
+from console.desk import Desk, Record, open_desk
+from console.mlflow_record import keep_examples
 from console.views import slow
 from console.views.facts import Failure
 from console.views.frame import Frame

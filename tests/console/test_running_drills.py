@@ -17,9 +17,10 @@ from streamlit.testing.v1 import AppTest
 from collectors.settings import load_settings
 from console import __main__ as serving
 from console import drillbook
+from console.desk import Desk, open_desk
+from console.drill_control import run_drill, stop_drill
 from console.drilling import catalogue, process, start
 from console.screens import running
-from console.services import Desk, open_desk, run_drill, stop_drill
 from console.views import drills, offers
 from console.views.drills import Drill
 from console.views.facts import Failure

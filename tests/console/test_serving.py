@@ -9,7 +9,8 @@ import pytest
 
 from console import __main__ as serving
 from console import theme
-from console.services import Desk, pulse, read_runbooks
+from console.desk import Desk, read_runbooks
+from console.services import pulse
 from console.views.facts import Failure
 from tests.console.conftest import NOW
 

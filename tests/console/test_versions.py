@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from collectors.store.delta import DeltaWriter
-from console import services
+from console import diagnosis
 from console.views import versions
 from console.views.frame import Frame
 from console.views.versions import Version
@@ -57,7 +57,7 @@ def test_v10_comes_after_v9_and_other_families_are_no_rivals() -> None:
 def test_figures_are_those_of_the_span(tmp_path: Path) -> None:
     made = [replace(r, adapter=f"manga_v{3 + k % 2}") for k, r in enumerate(requests(trouble=False))]
     DeltaWriter(str(tmp_path)).append("requests", made)
-    found = services.versions(desk_on(tmp_path), Frame(NOW, live=False), "adapter")
+    found = diagnosis.versions(desk_on(tmp_path), Frame(NOW, live=False), "adapter")
     assert isinstance(found, list)
     assert {v.name: v.count for v in found} == {"manga_v3": 300, "manga_v4": 300}
     assert all(v.cached == pytest.approx(0.75) and v.failed == 0 for v in found)

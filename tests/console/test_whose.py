@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 from collectors.diagnose.cohorts.measures import Selection
 from collectors.scoping import Scoped
 from collectors.store.delta import DeltaWriter
-from console import services
+from console import diagnosis
 from console.views import whose
 from console.views.frame import Frame
 from tests.console.conftest import EVIL, NOW, _draw, desk_on, fill, requests
@@ -72,14 +72,14 @@ def at(time: str) -> datetime:
 
 
 def test_the_slowest_are_always_on_the_chart(root: Path) -> None:
-    found = services.points(desk_on(root), *STRETCH, "ttft_ms")
+    found = diagnosis.points(desk_on(root), *STRETCH, "ttft_ms")
     assert isinstance(found, list)
     assert max(ms for _, ms, _ in found) == 3000.0 + 599
     assert len({name for _, _, name in found}) == len(found) <= 2000
 
 
 def test_a_cohort_is_named(root: Path) -> None:
-    found = services.whose(desk_on(root), STRETCH, "ttft_ms", Selection(above=1000.0))
+    found = diagnosis.whose(desk_on(root), STRETCH, "ttft_ms", Selection(above=1000.0))
     assert isinstance(found, Scoped)
     [first, *_] = whose.rows(found.scope)
     assert first[0] == f"adapter=slow{EVIL}"

@@ -1,0 +1,1 @@
+"""View models: facts in, what a person reads out. No Streamlit, no I/O, no clock."""
