@@ -15,9 +15,10 @@ from collectors.buffer import Buffer
 from collectors.judge.alerts import Alert
 from collectors.judging import FORGET_GROUP, Book, Memory, judge
 from collectors.model import Batch, EventFact, Kind, MetricFact, Problem, RequestFact
-from collectors.restoring import judged_until, restore_memory, restore_seen
+from collectors.restoring import judged_until, restore_configurations, restore_memory, restore_seen
 from collectors.settings import Settings
 from collectors.signals.changes import SETTLING, Seen, changes
+from collectors.signals.configuration import unheard
 from collectors.signals.points import Grid
 from collectors.store.delta import DeltaWriter
 from collectors.store.errors import StoreError
@@ -54,6 +55,8 @@ class _Progress:
     judged: datetime | None = None
     memory: Memory | None = None
     seen: Seen | None = None
+    known: dict[str, str] | None = None  # hashes of configurations whose events are stored
+    heard: dict[str, str] | None = None
     diagnosed: datetime | None = None
     diagnosis: diagnosing.Memory | None = None
     upkept: datetime | None = None
@@ -106,8 +109,11 @@ class Keeper:
         own = self._own_metrics(buffer, now)
         taken = buffer.take()
         taken["metrics"] += own
-        found = {"events": self._note_changes(taken, now)}
-        found |= {name: self._append(buffer, name, facts) for name, facts in taken.items()}
+        noted = self._note_changes(taken, now)
+        found = {name: self._append(buffer, name, facts) for name, facts in taken.items()}
+        if not found["events"]:
+            self._progress.known = self._progress.heard
+        found["events"] = found["events"] or noted
         return {name: error for name, error in found.items() if error}
 
     @contextmanager
@@ -139,7 +145,7 @@ class Keeper:
 
     def _note_changes(self, taken: dict[str, list[Any]], now: datetime) -> StoreError | None:
         try:
-            taken["events"] += self._changes(taken["requests"], now)
+            taken["events"] = self._unheard(taken["events"], now) + self._changes(taken["requests"], now)
         except StoreError as error:
             return error
         return None
@@ -154,6 +160,13 @@ class Keeper:
         settling = SETTLING / self._book.clock_scale
         self._progress.seen, found = changes(self._progress.seen, requests, settling)
         return found
+
+    def _unheard(self, events: list[EventFact], now: datetime) -> list[EventFact]:
+        p = self._progress
+        if p.known is None:
+            p.known = restore_configurations(self._reader, now, self._settings.retention_days)
+        p.heard, kept = unheard(p.known, events)
+        return kept
 
     def _judge(self, buffer: Buffer, now: datetime) -> None:
         step = max(timedelta(seconds=1), self._settings.judge_interval / self._book.clock_scale)

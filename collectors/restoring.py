@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 from collectors.judge.alerts import Alert
 from collectors.judging import FORGET_GROUP, Book, Key, Memory
 from collectors.model import RequestFact
-from collectors.signals.changes import VERSIONED, Seen
+from collectors.signals.changes import PRESENT_AT_START, VERSIONED, Seen
+from collectors.signals.configuration import CONFIGURATION, unheard
 from collectors.signals.startup import StartUp
 from collectors.signals.startup_facts import KINDS, told_once
 from collectors.store.dialect import AT
@@ -68,6 +69,19 @@ def restore_seen(reader: Reader, before: datetime, days: int) -> Seen:
         last |= {(column, row["v"]): row["newest"].astimezone(UTC) for row in rows}
         starts += [row["oldest"].astimezone(UTC) for row in rows]
     return Seen(min(starts, default=None), last)
+
+
+def restore_configurations(reader: Reader, before: datetime, days: int) -> dict[str, str]:
+    """The hash of each replica's configuration as it was told last, over the days that are kept."""
+    d, since = reader.dialect, before - timedelta(days=days)
+    kinds = ", ".join(map(d.literal, (PRESENT_AT_START, CONFIGURATION)))
+    found = reader.query(
+        f"SELECT * FROM {{events}} WHERE kind IN ({kinds}) AND {AT} > {d.instant(since)} "  # noqa: S608
+        f"AND {AT} <= {d.instant(before)} ORDER BY {AT}",
+        since=since,
+        until=before,
+    )
+    return unheard({}, facts(TABLES["events"], found))[0]
 
 
 def restore_written(reader: Reader, source: str, since: datetime, limit: int) -> list[RequestFact]:

@@ -11,7 +11,7 @@ from collectors.episodes import Episode
 from loadtests.records import Record
 from loadtests.scenario import Drill, Expected, Phase
 
-EARLY = timedelta(seconds=5)  # an incident's start is an estimate
+EARLY = timedelta(minutes=1)  # of the drill's clock: an incident's start is an estimate
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +73,11 @@ def detections(
 
     `incidents` are those of the collector, as they were told last.
     """
+    early = EARLY / drill.clock_scale
     return [
-        replace(_detection(h, e, found, harmed_at(h, records, drill.ttft_ms)), cause=_cause(h, incidents))
+        replace(
+            _detection(h, e, found, harmed_at(h, records, drill.ttft_ms)), cause=_cause(h, incidents, early)
+        )
         for h in happened
         for e in h.phase.expect
     ]
@@ -117,9 +120,9 @@ def recovery(h: Happened, records: Sequence[Record], ttft_ms: float, steady: int
     return None
 
 
-def _cause(h: Happened, incidents: Sequence[Mapping[str, Any]]) -> str | None:
+def _cause(h: Happened, incidents: Sequence[Mapping[str, Any]], early: timedelta) -> str | None:
     """The cause of the first incident that began in the phase."""
-    began, ended = (h.since - EARLY).timestamp(), h.ended.timestamp()
+    began, ended = (h.since - early).timestamp(), h.ended.timestamp()
     inside = [i for i in incidents if began <= i["start"] < ended]
     return str(min(inside, key=lambda i: i["start"])["cause"]) if inside else None
 

@@ -27,9 +27,9 @@ from collectors.store.delta import DeltaWriter
 from collectors.store.duckdb import DuckReader
 from collectors.store.incidents import incidents
 from loadtests import synthetic
-from loadtests.truth import PROGRESS, Truth, of_drill, of_recording
+from loadtests.truth import PROGRESS, Truth, of_drill, of_recording, scale_of
 
-EARLY_S = 3.0  # an incident's start is an estimate
+EARLY_MIN = 1.0  # of the drill's clock: an incident's start is an estimate
 TOP = 3
 
 
@@ -57,19 +57,21 @@ class Score:
         return all(s.top_1 for s in self.scored if s.truth.required) and not self.false
 
 
-def score(truths: Sequence[Truth], found: Sequence[Mapping[str, Any]]) -> Score:
+def score(truths: Sequence[Truth], found: Sequence[Mapping[str, Any]], clock_scale: float) -> Score:
     """Each incident belongs to the stretch in which it began; the first of a stretch is its answer."""
+    early_s = 60 * EARLY_MIN / clock_scale
     faults = [t for t in truths if t.cause]
     used: set[str] = set()
     scored = []
     for truth in faults:
-        began = [i for i in found if truth.start - EARLY_S <= i["start"] < truth.end and i["id"] not in used]
+        began = [i for i in found if truth.start - early_s <= i["start"] < truth.end and i["id"] not in used]
         right = [i for i in began if _is(truth, i)]
-        answer = (began if len(_together(faults, truth)) == 1 else right or began)[:1]
+        first = began if truth.required and len(_together(faults, truth)) == 1 else right or began
+        answer = (first if truth.required else right)[:1]
         used |= {i["id"] for i in answer}
         scored.append(_scored(truth, answer[0] if answer else None))
-    false = [(_phase(truths, i), i) for i in found if i["id"] not in used and not _allowed(faults, i)]
-    return Score(tuple(scored), tuple(false))
+    rest = [i for i in found if i["id"] not in used and not _allowed(faults, i, early_s)]
+    return Score(tuple(scored), tuple((_phase(truths, i), i) for i in rest))
 
 
 def _scored(truth: Truth, answer: Mapping[str, Any] | None) -> Scored:
@@ -90,9 +92,9 @@ def _together(faults: Sequence[Truth], truth: Truth) -> list[Truth]:
     return [t for t in faults if t.start < truth.end and truth.start < t.end]
 
 
-def _allowed(faults: Sequence[Truth], found: Mapping[str, Any]) -> bool:
+def _allowed(faults: Sequence[Truth], found: Mapping[str, Any], early_s: float) -> bool:
     """A second sight of a fault that was there then is not false."""
-    return any(t.start - EARLY_S <= found["start"] < t.end and _is(t, found) for t in faults)
+    return any(t.start - early_s <= found["start"] < t.end and _is(t, found) for t in faults)
 
 
 def _phase(truths: Sequence[Truth], found: Mapping[str, Any]) -> str:
@@ -112,8 +114,8 @@ def main() -> int:
     chosen = parser.parse_args()
     console, sound = Console(), True
     for folder in chosen.folders:
-        for name, truths, found in _cases(folder, chosen):
-            result = score(truths, found)
+        for name, truths, found, scale in _cases(folder, chosen):
+            result = score(truths, found, scale)
             sound = sound and result.sound
             console.print(_table(name, truths, result))
     return 0 if sound else 1
@@ -121,17 +123,17 @@ def main() -> int:
 
 def _cases(
     folder: Path, chosen: argparse.Namespace
-) -> Iterator[tuple[str, list[Truth], list[dict[str, Any]]]]:
+) -> Iterator[tuple[str, list[Truth], list[dict[str, Any]], float]]:
     if (folder / PROGRESS).exists():
-        yield folder.name, of_drill(folder), incidents(DuckReader(str(folder / "store")))
+        yield folder.name, of_drill(folder), incidents(DuckReader(str(folder / "store"))), scale_of(folder)
         return
     with _replayed(folder, chosen.clock_scale) as found:
-        yield folder.name, of_recording(folder), found
+        yield folder.name, of_recording(folder), found, chosen.clock_scale
     for number in range(chosen.variations):
         with tempfile.TemporaryDirectory(prefix="mangaops-score-") as made:
             what = synthetic.make(folder, Path(made), chosen.seed + number)
             with _replayed(Path(made), chosen.clock_scale) as found:
-                yield f"{folder.name}, {what}", of_recording(Path(made)), found
+                yield f"{folder.name}, {what}", of_recording(Path(made)), found, chosen.clock_scale
 
 
 @contextmanager

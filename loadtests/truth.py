@@ -79,6 +79,11 @@ def of_drill(folder: Path) -> list[Truth]:
     ]
 
 
+def scale_of(folder: Path) -> float:
+    """How many times faster than at work the clock of a drill that was run went."""
+    return float(json.loads((folder / CERTIFICATE).read_text(encoding="utf-8"))["clock_scale"])
+
+
 def _truths(
     drill: Drill, phase: Phase, start: float, end: float, lines: Sequence[dict[str, Any]]
 ) -> list[Truth]:
@@ -103,7 +108,8 @@ def _traffic(drill: Drill, phase: Phase) -> list[tuple[Cause, str | None, bool]]
     if mix.get("long_contexts", 0) > 0.1:  # noqa: PLR2004 - a tenth hardly moves a median
         found.append((Cause.LONG_CONTEXT_PRESSURE, None, True))
     if "oversize" in mix:
-        found.append((Cause.CONTEXT_OVERFLOW, None, False))  # the gateway cuts them to its budget
+        # the gateway cuts them to its budget, which still is more than usual
+        found += [(Cause.CONTEXT_OVERFLOW, None, False), (Cause.LONG_CONTEXT_PRESSURE, None, False)]
     if "adapters" in mix:
         found.append((Cause.ADAPTER_SLOTS_SHORT, None, False))
     usual, rate = drill.load.get("sessions_per_s", 0), phase.traffic.get("sessions_per_s")

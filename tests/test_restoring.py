@@ -20,6 +20,7 @@ from collectors.keeping import CATCH_UP, Keeper
 from collectors.model import Batch, EventFact, Judgement, Kind, MetricFact, RequestFact
 from collectors.restoring import group_of, restore_memory
 from collectors.settings import Settings
+from collectors.signals.configuration import subject
 from collectors.signals.points import component
 from collectors.store.delta import DeltaWriter
 from collectors.store.duckdb import DuckReader
@@ -164,6 +165,34 @@ def test_a_version_seen_before_a_restart_is_no_deploy_after_it(store_root: Path)
         ("present_at_start", None, "v1"),
         ("first_seen", "v1", "v2"),
     ]
+
+
+def test_a_configuration_seen_before_a_restart_is_told_once_and_its_change_all_the_same(
+    store_root: Path,
+) -> None:
+    for number, seen in enumerate(["aaaaaaaa", "aaaaaaaa", "bbbbbbbb"]):
+        collector = Collector(store_root)  # restarted each time, and so are its sources
+        at = T + number * MINUTE
+        event = EventFact(at, "present_at_start", subject("a"), "engine", None, seen)
+        collector.buffer.add(Batch(events=(event,)), 1000)
+        collector.keeper.turn(collector.buffer, at)
+    told = stored(store_root, "events", "subject = 'configuration of a'")
+    assert [(e.kind, e.before, e.after) for e in told] == [
+        ("present_at_start", None, "aaaaaaaa"),
+        ("configuration", "aaaaaaaa", "bbbbbbbb"),
+    ]
+
+
+def test_a_configuration_that_could_not_be_stored_is_told_later(store_root: Path) -> None:
+    collector, table = Collector(store_root), store_root / "events"
+    store_root.mkdir()
+    table.write_text("a file where the table will be")
+    event = EventFact(T, "present_at_start", subject("a"), "engine", None, "aaaaaaaa")
+    collector.buffer.add(Batch(events=(event,)), 1000)
+    collector.keeper.turn(collector.buffer, T)
+    table.unlink()
+    collector.keeper.turn(collector.buffer, T + MINUTE)
+    assert stored(store_root, "events", "subject = 'configuration of a'") == [event]
 
 
 # ------------------------------------------------------------------------------------- components

@@ -41,6 +41,8 @@ CLEAR_MIN = 3.0  # an incident without its evidence, and without anybody waiting
 LINGER_MIN = 12.0  # what still follows from it after its evidence is gone keeps it open no longer
 AGAIN_MIN = 6.0  # what comes back so soon after its end has not ended
 EXPLAIN_MIN = 8.0  # a cause that is found this soon after an effect explains it
+# What is decided for each request by itself lasts no longer than what brings it about.
+AT_ONCE = frozenset({Cause.REJECTED, Cause.CONTEXT_OVERFLOW})
 AFTER_MIN = 6.0  # an effect that appears this soon after an incident's end still follows from it
 
 
@@ -99,7 +101,7 @@ def look(case: Case, now: float, minute_s: float, found: Iterable[Finding], *, f
     ]
     # what comes from outside first: the rest may follow from it
     for each in sorted(held, key=lambda w: (w.finding.cause not in FROM_OUTSIDE, w.first, -w.finding.score)):
-        case = _placed(case, now, minute_s, each, held)
+        case = _placed(case, now, minute_s, each, held, felt=felt)
     return _closed(case, now, minute_s, felt=felt)
 
 
@@ -118,7 +120,9 @@ def _watched(
     return kept
 
 
-def _placed(case: Case, now: float, minute_s: float, each: Watched, held: Sequence[Watched]) -> Case:
+def _placed(
+    case: Case, now: float, minute_s: float, each: Watched, held: Sequence[Watched], *, felt: bool
+) -> Case:
     """The finding in the incident that it belongs to, or in a new one."""
     finding = each.finding
     for incident in case.open:
@@ -127,7 +131,7 @@ def _placed(case: Case, now: float, minute_s: float, each: Watched, held: Sequen
     before = _ended_before(case, finding, now, minute_s)
     if before is not None:
         return _reopened(case, before, finding, now, minute_s)
-    source = _source(case, finding, now, minute_s)
+    source = _source(case, each, now, minute_s, felt=felt)
     if source is not None:
         return _with(case, _followed(source, finding, now))
     effect = _effect(case, finding, now, minute_s)
@@ -155,10 +159,15 @@ def _ended_before(case: Case, finding: Finding, now: float, minute_s: float) -> 
     return max(same, key=lambda i: i.start, default=None)
 
 
-def _source(case: Case, finding: Finding, now: float, minute_s: float) -> Incident | None:
+def _source(case: Case, each: Watched, now: float, minute_s: float, *, felt: bool) -> Incident | None:
     """The incident that this follows from: open, or just ended."""
+    cause = each.finding.cause
     lately = [i for i in case.ended if i.end is not None and now - i.end <= AFTER_MIN * minute_s]
-    able = [i for i in (*case.open, *lately) if finding.cause in BRINGS_ABOUT[i.cause]]
+    able = [i for i in (*case.open, *lately) if cause in BRINGS_ABOUT[i.cause]]
+    if cause in AT_ONCE:
+        able = [
+            i for i in able if felt or cause in i.consequences or each.first - i.seen <= GAP_MIN * minute_s
+        ]
     return max(able, key=lambda i: (i.end is None, i.start), default=None)
 
 

@@ -7,10 +7,11 @@ time where that can be told safely, and the whole text is refused where it canno
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
 from collectors.model import Kind
+from collectors.signals.configuration import settings
 from collectors.signals.families import (
     Damaged,
     Distribution,
@@ -49,7 +50,7 @@ class Exposition:
 
     `damaged` are metrics that the text holds but that could not be read: their absence says nothing.
     A metric outside `exposed` is not exposed by this engine. `versions` is as `version_range` gives it,
-    `samples` how many the text holds, read or not.
+    `samples` how many the text holds, read or not. `configuration` is empty where it is not told.
     """
 
     gauges: Mapping[Key, float]
@@ -60,6 +61,7 @@ class Exposition:
     exposed: frozenset[str]
     versions: str | None
     samples: int
+    configuration: Mapping[str, str] = field(default_factory=dict)
 
 
 def read(text: str) -> Exposition:
@@ -95,6 +97,7 @@ def translate(found: Scan) -> Exposition:
         exposed=seen - _silent(families, levels) | damaged,
         versions=version_range(found.names),
         samples=found.count,
+        configuration=settings(found.samples),
     )
 
 

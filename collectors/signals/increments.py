@@ -7,12 +7,13 @@ nothing of resets, restarts and gaps. A zero is stored too, for "nothing happene
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
 from typing import NamedTuple
 
 from collectors.model import EventFact, Kind, MetricFact, Problem
+from collectors.signals import configuration
 from collectors.signals.exposition import Distribution, Exposition, Key
 from collectors.signals.increase import fell, of_counter, of_histogram
 
@@ -47,6 +48,7 @@ class Snapshot:
     unknown: frozenset[str]
     exposed: frozenset[str]
     versions: str | None
+    configuration: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +73,17 @@ def advance(
     place = _Place(at, source, replica)
     faults = tuple(place.problem(f"{fault.subject}: {fault.what}", fault.remedy) for fault in now.faults)
     if before is None:
-        return Advance(_baseline(now, at), _levels(now, place, None), (), faults)
+        return Advance(_baseline(now, at), _levels(now, place, None), _configured({}, now, place), faults)
     if at <= before.at:
         return Advance(_baseline(now, at), (), (), (*faults, _clock_went_back(before, place)))
     interval_s = (at - before.at).total_seconds()
     levels = _levels(now, place, interval_s)
     process = _process(before, now)
-    events = (*_gap(before.at, place, max_gap), *_restart(process, before, now, place))
+    events = (
+        *_gap(before.at, place, max_gap),
+        *_restart(process, before, now, place),
+        *_configured(before.configuration, now, place),
+    )
     if process in (_Process.STRANGER, _Process.SUCCESSOR):
         return Advance(_baseline(now, at), levels, events, (*faults, _stranger(now, place)))
     since = before if process is _Process.SAME else _from_zero(before)
@@ -146,12 +152,12 @@ def _increment(
 # ---------------------------------------------------------------------------------------- snapshots
 def _baseline(now: Exposition, at: datetime) -> Snapshot:
     series = {key: Seen(at, value) for key, value in _series(now).items()}
-    return Snapshot(at, _started_s(now), series, now.damaged, now.exposed, now.versions)
+    return Snapshot(at, _started_s(now), series, now.damaged, now.exposed, now.versions, now.configuration)
 
 
 def _from_zero(before: Snapshot) -> Snapshot:
     """The same moment, had every series been seen at zero: where a restart begins."""
-    return Snapshot(before.at, None, {}, frozenset(), before.exposed, before.versions)
+    return Snapshot(before.at, None, {}, frozenset(), before.exposed, before.versions, before.configuration)
 
 
 def _next(before: Snapshot, now: Exposition, at: datetime) -> Snapshot:
@@ -164,6 +170,7 @@ def _next(before: Snapshot, now: Exposition, at: datetime) -> Snapshot:
         unknown=before.unknown - {key.metric for key in _series(now)},
         exposed=now.exposed,
         versions=now.versions,
+        configuration=now.configuration or before.configuration,
     )
 
 
@@ -212,6 +219,14 @@ def _restart(process: _Process, before: Snapshot, now: Exposition, place: _Place
         return ()
     old, new = _engine(before.started_s, before.versions), _engine(_started_s(now), now.versions)
     return (place.event("engine_restart", old, new),)
+
+
+def _configured(before: Mapping[str, str], now: Exposition, place: _Place) -> tuple[EventFact, ...]:
+    told = configuration.told(before, now.configuration)
+    if told is None:
+        return ()
+    kind, old, new = told
+    return (EventFact(place.at, kind, configuration.subject(place.replica), place.source, old or None, new),)
 
 
 def _engine(started_s: float | None, versions: str | None) -> str:

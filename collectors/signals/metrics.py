@@ -15,6 +15,7 @@ from collectors.model import Kind
 
 OLDEST, NEWEST = "0.4.3", "0.33"
 _VLLM = "vllm:"
+CACHE_CONFIG = "vllm:cache_config_info"  # an info series: what it tells is in its labels
 _GAUGE, _COUNTER, _HISTOGRAM = Kind.GAUGE, Kind.COUNTER, Kind.HISTOGRAM
 
 
@@ -64,14 +65,14 @@ METRICS: tuple[Metric, ...] = (
         _GAUGE,
         "tokens",
         "tokens in one KV-cache block",
-        (Spelling("vllm:cache_config_info", "0.4.3", from_label="block_size"),),
+        (Spelling(CACHE_CONFIG, "0.4.3", from_label="block_size"),),
     ),
     Metric(
         "kv_blocks",
         _GAUGE,
         "blocks",
         "KV-cache blocks of the engine",
-        (Spelling("vllm:cache_config_info", "0.4.3", from_label="num_gpu_blocks"),),
+        (Spelling(CACHE_CONFIG, "0.4.3", from_label="num_gpu_blocks"),),
     ),
     # Not exposed where several API servers share one address.
     Metric(

@@ -76,8 +76,8 @@ def text(event: EventFact, titles: Mapping[str, str] | None = None) -> str:
     if event.kind == "alert":
         old, new = (words.state_word(s or "") for s in (event.before, event.after))
         return f"{alert_name(event, titles or {})}: {old} → {new}"
-    parts = [event.subject, event.before or "", event.after or ""]
-    return ": ".join(p for p in parts if p)
+    parts = " → ".join(p for p in (event.before, event.after) if p)
+    return f"{event.subject}: {parts}" if parts else event.subject
 
 
 def label(event: EventFact) -> str:

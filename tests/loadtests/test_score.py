@@ -29,7 +29,7 @@ def found(cause: str, component: str | None, start: float, *others: str) -> dict
 
 
 def scored(*incidents: dict[str, Any]) -> Score:
-    return score.score(FAULTS, incidents)
+    return score.score(FAULTS, incidents, 20.0)
 
 
 def test_a_right_cause_counts_from_the_injection() -> None:
@@ -68,7 +68,7 @@ def test_a_fault_that_may_be_absorbed_need_not_be_found() -> None:
 
 def test_of_two_faults_at_once_each_has_its_own_incident() -> None:
     both = (*FAULTS, Truth("over it", 100, 130, Cause.CONTEXT_OVERFLOW))
-    result = score.score(both, [found(*PREFIX, 71.0), found("context_overflow", None, 101.0)])
+    result = score.score(both, [found(*PREFIX, 71.0), found("context_overflow", None, 101.0)], 20.0)
     assert result.sound
     assert [s.top_1 for s in result.scored] == [True, False, True]
 
@@ -104,6 +104,6 @@ def test_its_counters_never_fall(variation: Path) -> None:
 
 def test_causes_are_right_on_it(variation: Path) -> None:
     with score._replayed(variation, 20) as incidents:
-        result = score.score(of_recording(variation), incidents)
+        result = score.score(of_recording(variation), incidents, 20.0)
     assert result.sound
     assert {s.truth.cause for s in result.scored} >= {Cause.PREFIX_CACHE_BROKEN, Cause.ENGINE_STALL}

@@ -339,3 +339,23 @@ def test_a_lone_counter_follows_prometheus(values: list[float]) -> None:
     grown = [fact.value for step in done for fact in step.metrics if fact.kind is Kind.COUNTER]
     expected = [b - a if b >= a else b for a, b in pairwise(values)]
     assert grown == expected
+
+
+# ------------------------------------------------------------------------------------ configuration
+def test_a_restart_with_another_configuration_tells_both() -> None:
+    one, other = {"gpu_memory_utilization": "0.92"}, {"gpu_memory_utilization": "0.5"}
+    first, second, third = run(
+        [
+            (0, replace(seen({TOKENS: 9.0}), configuration=one)),
+            (15, seen({TOKENS: 9.0})),
+            (30, replace(seen({TOKENS: 1.0}, started_s=BORN + 20), configuration=other)),
+        ]
+    )
+    assert [e.kind for e in first.events] == ["present_at_start"]
+    assert second.events == ()
+    assert [(e.kind, e.subject) for e in third.events] == [
+        ("engine_restart", "r1"),
+        ("configuration", "configuration of r1"),
+    ]
+    assert third.events[1].before is not None
+    assert third.events[1].before.startswith("gpu_memory_utilization=0.92; ")

@@ -19,6 +19,7 @@ from tests.recordings import cut
 
 LENGTH_S = 12
 SECOND = timedelta(seconds=1)
+CONFIGURED = ("present_at_start", "configuration of engine-0")  # once a round, and nothing else happens
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,8 @@ def sound(batch: Batch) -> None:
 def test_played_in_one_go_every_fact_is_there(tape: Tape) -> None:
     batch = once(tape)
     sound(batch)
-    assert (len(batch.requests), batch.events, batch.problems) == (len(tape.requests), (), ())
+    assert (len(batch.requests), batch.problems) == (len(tape.requests), ())
+    assert [(e.kind, e.subject) for e in batch.events] == [CONFIGURED]
     assert Counter(f.metric for f in batch.metrics)["up"] == len(tape.scrapes)
     assert {f.at for f in batch.metrics if f.metric == "gpu_power_w"} <= set(tape.gpu_times)
 
@@ -120,7 +122,7 @@ def test_again_and_again_nothing_restarts_and_nothing_is_missing(
 ) -> None:
     batch = sum((each for _, _, each in looped), Batch())
     rounds = ROUNDS if len(looped) > 1 else 2  # asked only once, it skips the rounds between
-    assert (batch.events, batch.problems) == ((), ())
+    assert ({(e.kind, e.subject) for e in batch.events}, batch.problems) == ({CONFIGURED}, ())
     assert len(batch.requests) == rounds * len(tape.requests)
     assert Counter(f.metric for f in batch.metrics) == {
         metric: rounds * count for metric, count in Counter(f.metric for f in once(tape).metrics).items()
@@ -151,7 +153,7 @@ def test_after_a_long_sleep_only_the_present_round_is_played(tape: Tape) -> None
     _, after = play_looping(tape, head, woken + (tape.end - tape.start))
     assert after.requests
     assert {r.request_id for r in after.requests}.isdisjoint({r.request_id for r in batch.requests})
-    assert (batch.events, batch.problems) == ((), ())
+    assert ({(e.kind, e.subject) for e in batch.events}, batch.problems) == ({CONFIGURED}, ())
 
 
 def test_a_recording_of_one_scrape_is_played_again_and_again(tape: Tape) -> None:
@@ -194,7 +196,7 @@ def test_a_scrape_that_cannot_be_read_is_a_replica_that_is_down(text: str, tape:
     assert {f.metric for f in found.metrics if f.at == at and not f.metric.startswith("gpu_")} == {"up"}
     sound(found)
     assert totals(found) == pytest.approx(totals(whole))  # what happened meanwhile is seen at the next one
-    assert (found.events, found.requests) == ((), whole.requests)
+    assert ([(e.kind, e.subject) for e in found.events], found.requests) == ([CONFIGURED], whole.requests)
 
 
 def totals(batch: Batch) -> dict[str, float]:
@@ -217,7 +219,7 @@ def test_a_metric_that_cannot_be_read_costs_itself(metric: str, value: str, tape
     assert metric not in {f.metric for f in found.metrics if f.at == at}
     others = [f for f in whole.metrics if f.metric != metric]
     check(Batch(tuple(f for f in found.metrics if f.metric != metric)), Batch(tuple(others)))
-    assert (found.events, found.requests) == ((), whole.requests)
+    assert ([(e.kind, e.subject) for e in found.events], found.requests) == ([CONFIGURED], whole.requests)
 
 
 def with_value(text: str, metric: str, value: str) -> str:

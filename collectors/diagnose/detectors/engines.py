@@ -168,9 +168,8 @@ def _lives(scene: Scene, name: str, since: float) -> bool | None:
 
 def _ended(rows: Requests, name: str, since: float) -> Requests:
     own = rows.word("replica")
-    mine = (own == name) | (own == "")
-    if not mine.any():  # requests name replicas in another way: whatever ended may have been its
-        mine = np.ones(len(rows), dtype=bool)
+    # where requests name replicas in another way, whatever ended may have been its
+    mine = (own == name) | (own == "") if (own == name).any() else np.ones(len(rows), dtype=bool)
     return rows.where((rows.at > since) & mine)
 
 

@@ -44,11 +44,12 @@ def decode_slow(scene: Scene) -> list[Finding]:
 
 
 def frontend_slow(scene: Scene) -> list[Finding]:
-    """Time goes before the engine's core, or between it and the client."""
+    """Time goes before the engine's core, or between it and the client, and not for more of them."""
     front = scene.shift(_front)
     usual_ttft = scene.column("ttft_ms").usual
     beyond = front.now - front.usual
-    if not front.grew(2, P_LATENCY) or not beyond > max(FRONT_MS, FRONT_SHARE * usual_ttft):
+    noticed = beyond > max(FRONT_MS, FRONT_SHARE * usual_ttft)
+    if not noticed or not front.grew(2, P_LATENCY) or arrivals(scene).grew(ORDINARY):
         return []
     evidence = (
         told("time in gateway and front end", front, "ms"),
