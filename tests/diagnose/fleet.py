@@ -43,6 +43,8 @@ class State:
     up: float | None = 1.0
     served: bool = True
     slots: float = 4.0
+    replica: str = "r0"  # as requests name it
+    jitter: float = 0.1  # of the time that tokens take
     process_start: float = T0 - 86_400
 
 
@@ -93,7 +95,7 @@ def _request(state: State, start: float, rng: np.random.Generator) -> Row:
     answer = max(2.0, state.answer * state.answers_of.get(adapter, 1.0) * rng.lognormal(0, 0.5))
     cached = min(state.prefix, prompt)
     prefill = (15 + 0.07 * (prompt - cached)) * rng.lognormal(0, 0.15)
-    decode = (answer - 1) * state.tpot_ms * state.tokens_of.get(adapter, 1.0) * rng.lognormal(0, 0.1)
+    decode = (answer - 1) * state.tpot_ms * state.tokens_of.get(adapter, 1.0) * rng.lognormal(0, state.jitter)
     front, queue = state.front_ms * rng.lognormal(0, 0.2), state.queue_ms * rng.lognormal(0, 0.3)
     e2e = front + queue + prefill + decode + 4
     return {
@@ -102,7 +104,7 @@ def _request(state: State, start: float, rng: np.random.Generator) -> Row:
         "adapter": adapter,
         "model": "llama",
         "prompt_version": state.prompt_version,
-        "replica": "r0",
+        "replica": state.replica,
         "http_status": 200,
         "oom_caught": float(rng.random() < state.out_of_memory),
         "prompt_tokens": round(prompt),

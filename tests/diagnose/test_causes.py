@@ -116,3 +116,38 @@ def test_it_ends_when_it_is_over() -> None:
     told = found(wrong(prefix=0.0, prompt_version="v43"))[0]
     assert told.end is not None
     assert END - 2 < told.end - T0 < END + 12
+
+
+def test_refusals_soon_after_an_incident_are_an_incident_of_their_own() -> None:
+    long, refused = (
+        during(70, 90, prompt=3600.0),
+        during(100, 125, fails=0.5, failure=(429, "rejected")),
+    )
+    told = found(lambda at, state: refused(at, long(at, state)))
+    assert [i.cause for i in told] == [Cause.LONG_CONTEXT_PRESSURE, Cause.REJECTED]
+    assert Cause.REJECTED not in told[0].consequences
+
+
+def test_refusals_while_too_many_come_follow_from_that() -> None:
+    burst = {"per_s": 42.0, "queue_ms": 900.0, "waiting": 60.0}
+    (told,) = found(wrong(**burst, fails=0.3, failure=(429, "rejected")))
+    assert told.cause is Cause.TRAFFIC_BURST
+    assert Cause.REJECTED in told.consequences
+
+
+def test_refused_requests_name_no_replica_and_say_nothing_of_the_one_that_is_not_scraped() -> None:
+    """Requests name the replica by another address than the scrapes do."""
+    refused, blind = during(60, 72, fails=0.5, failure=(429, "rejected")), during(90, 125, up=0.0)
+    told = found(lambda at, state: replace(blind(at, refused(at, state)), replica="10.0.0.7:8000"))
+    assert [(i.cause, i.component) for i in told] == [
+        (Cause.REJECTED, None),
+        (Cause.TELEMETRY_GAP, "replica=r0"),
+    ]
+
+
+@pytest.mark.parametrize("seed", range(5, 8))
+def test_where_all_tokens_are_slow_and_uneven_no_adapter_is_accused(seed: int) -> None:
+    uneven = wrong(prefix=0.0, tpot_ms=100.0, jitter=1.5, answer=40.0)
+    told = found(lambda at, state: replace(uneven(at, state), per_s=4.0), seconds=130, seed=seed)
+    assert Cause.ADAPTER_REGRESSION not in {i.cause for i in told}
+    assert told

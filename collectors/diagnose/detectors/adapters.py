@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from collectors.diagnose.causes import Cause
 from collectors.diagnose.columns import Numbers, Requests
 from collectors.diagnose.scene import P_STAYS, Finding, Scene, certainty, told
-from collectors.diagnose.shifts import Shift, larger, onset
+from collectors.diagnose.shifts import NOTHING, Shift, larger, onset
 from collectors.signals.changes import family
 
 WORSE = 1.5
 SHARED = 1.25  # what all others suffer as well is not the adapter's
 P_WAITS = 1e-3
+P_BEYOND = 1e-3  # where all suffer, of standing out from them by chance
 MAY_BE = 1.3  # less is looked into no further
 ENOUGH = 12  # requests of an adapter,
 STRETCH_MIN = 5.0  # for which this much before the recent time is looked at
@@ -51,60 +54,83 @@ def _regressed(
 ) -> Finding | None:
     mine = _latest(scene, now[name].where(now[name].word("adapter") == version))
     before = usual[name]
-    longer = larger(mine["output_tokens"], before["output_tokens"], mean=True)
+    longer = _Compared(mine["output_tokens"], before["output_tokens"], mean=True)
     # how fast tokens come is shared by all who run at the time, so that is compared at the same time alone
-    slower = larger(mine.where(mine.at > scene.now - scene.recent_s).tpot_ms, before.tpot_ms)
-    if not (longer.grew(MAY_BE, P_STAYS) or slower.grew(MAY_BE, P_STAYS)):
+    slower = _Compared(mine.where(mine.at > scene.now - scene.recent_s).tpot_ms, before.tpot_ms)
+    if not any(each.shift.grew(MAY_BE, P_STAYS) for each in (longer, slower)):
         return None
     waits = larger(mine["e2e_ms"], before["e2e_ms"])
     rest = _others(scene, now, usual, [each for each in now if each != name and each in usual])
     component = f"adapter={version}" if version else None
     key = (Cause.ADAPTER_REGRESSION, component)
     own = [
-        shift
-        for shift, theirs in ((longer, rest[0]), (slower, rest[1]))
-        if scene.grew(shift, WORSE, key) and _its_own(shift, theirs, alone=shift is longer)
+        each
+        for each, theirs in zip((longer, slower), rest, strict=True)
+        if scene.grew(each.shift, WORSE, key) and _its_own(each, theirs)
     ]
     if mine.at[-1] <= scene.now - scene.recent_s or not own or not scene.grew(waits, SHARED, key, P_WAITS):
         return None
-    worst = max(own, key=lambda s: s.ratio)
+    worst = max(own, key=lambda each: each.shift.ratio)
     evidence = (
-        told("mean answer length", longer, "tokens"),
-        told("time per output token", slower, "ms"),
+        told("mean answer length", longer.shift, "tokens"),
+        told("time per output token", slower.shift, "ms"),
         told("total latency", waits, "ms"),
-        told("answer length of the other adapters", rest[0], "tokens"),
+        told("answer length of the other adapters", rest[0].shift, "tokens"),
+        told("time per output token of the other adapters", rest[1].shift, "ms"),
     )
     since = _since(scene, version, mine, by_length=worst is longer)
-    score, last = certainty(worst, WORSE), float(mine.at.max())
+    score, last = certainty(worst.shift, WORSE), float(mine.at.max())
     return Finding(Cause.ADAPTER_REGRESSION, component, score, since, evidence, last)
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """A quantity's values now and usually, of one adapter or of all others."""
+
+    now: Numbers
+    usual: Numbers
+    mean: bool = False
+
+    @cached_property
+    def shift(self) -> Shift:
+        return larger(self.now, self.usual, mean=self.mean)
+
+    def beyond(self, theirs: _Compared) -> Shift:
+        """How far each has left its own past behind, beside how far the others have theirs."""
+        if not (self.shift.usual > 0 and theirs.shift.usual > 0):
+            return NOTHING
+        return larger(self.now / self.shift.usual, theirs.now / theirs.shift.usual, mean=self.mean)
 
 
 def _others(
     scene: Scene, now: Mapping[str, Requests], usual: Mapping[str, Requests], names: list[str]
-) -> tuple[Shift, Shift]:
-    def joined(of: Mapping[str, Requests]) -> tuple[Numbers, Numbers]:
-        rows = [of[n].where(of[n].at > scene.now - scene.recent_s) if of is now else of[n] for n in names]
-        return (
-            np.concatenate([r["output_tokens"] for r in rows]) if rows else np.empty(0),
-            np.concatenate([r.tpot_ms for r in rows]) if rows else np.empty(0),
-        )
+) -> tuple[_Compared, _Compared]:
+    recent = [now[n].where(now[n].at > scene.now - scene.recent_s) for n in names]
+    before = [usual[n] for n in names]
 
-    (tokens, tpot), (usual_tokens, usual_tpot) = joined(now), joined(usual)
-    return larger(tokens, usual_tokens, mean=True), larger(tpot, usual_tpot)
+    def joined(rows: list[Requests], of: Callable[[Requests], Numbers]) -> Numbers:
+        return np.concatenate([of(r) for r in rows]) if rows else np.empty(0)
+
+    def compared(of: Callable[[Requests], Numbers], *, mean: bool) -> _Compared:
+        return _Compared(joined(recent, of), joined(before, of), mean)
+
+    return compared(lambda r: r["output_tokens"], mean=True), compared(lambda r: r.tpot_ms, mean=False)
 
 
-def _its_own(shift: Shift, theirs: Shift, *, alone: bool) -> bool:
-    """Whether the shift is the adapter's and not what all suffer; `alone`, where nobody else tells.
+def _its_own(mine: _Compared, theirs: _Compared) -> bool:
+    """Whether the shift is the adapter's and not what all suffer.
 
     A batch's step takes as long for every adapter in it: where the others slowed as well, an adapter that
-    had quicker tokens has the larger ratio, and is no slower than they are.
+    had quicker tokens has the larger ratio, and is no slower than they are. Where nobody else tells, longer
+    answers alone are the adapter's.
     """
-    if not theirs.count:
-        return alone
-    if theirs.ratio <= SHARED:
+    if not theirs.shift.count:
+        return mine.mean
+    if theirs.shift.ratio <= SHARED:
         return True
-    before = shift.usual / theirs.usual if theirs.usual > 0 else 1.0
-    return shift.ratio >= WORSE * theirs.ratio and shift.now >= WORSE * theirs.now * max(1.0, before)
+    before = mine.shift.usual / theirs.shift.usual if theirs.shift.usual > 0 else 1.0
+    slower = mine.shift.now >= WORSE * theirs.shift.now * max(1.0, before)
+    return slower and mine.beyond(theirs).grew(WORSE, P_BEYOND)
 
 
 def _since(scene: Scene, version: str, rows: Requests, *, by_length: bool) -> float:
