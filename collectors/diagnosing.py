@@ -29,6 +29,8 @@ from collectors.store.reader import Reader
 SOURCE = "diagnose"
 CHANGES = (FIRST_SEEN, RETURNED, "engine_restart", "deploy", "scaling", "configuration")
 WARM_UP_MIN = 120.0  # looked at again after a restart: what is usual, and what is open
+WARM_UP_MOST_MIN = 420.0  # where an incident began before that: from before it, but no further than this
+TOLD_BACK = timedelta(days=30)
 EPOCH = datetime.fromtimestamp(0, UTC)
 SHORTEST_LOOK = timedelta(seconds=1)
 KEPT_MIN = 720.0  # of alerts and changes: an incident may have lasted for hours
@@ -53,18 +55,36 @@ def diagnose(
 ) -> tuple[Memory, list[EventFact]]:
     """Look at every instant in (since, upto]; the incidents that changed, as events. Raises StoreError."""
     with reader.snapshot():
+        forgotten: list[EventFact] = []
         if memory is None:
-            memory = _warmed(reader, book, since)
-        return _walked(reader, book, memory, upto)
+            memory, forgotten = _warmed(reader, book, since)
+        memory, found = _walked(reader, book, memory, upto)
+        return memory, forgotten + found
 
 
-def _warmed(reader: Reader, book: Book, since: datetime) -> Memory:
-    """What somebody would remember who had looked all the while; what was told then keeps its name."""
-    begin = since - timedelta(minutes=WARM_UP_MIN) / book.clock_scale
+def _warmed(reader: Reader, book: Book, since: datetime) -> tuple[Memory, list[EventFact]]:
+    """What somebody would remember who had looked all the while, and the ends of what is over by now.
+
+    What was told then keeps its name. An incident that is not found again ended when nobody looked, or
+    began so long ago that it is usual by now: nobody else would ever end it.
+    """
+    minute = timedelta(minutes=1) / book.clock_scale
+    before = incidents(reader, since - TOLD_BACK, since)
+    starts = [datetime.fromtimestamp(i["start"], UTC) for i in before if i["end"] is None]
+    begin = min([since - WARM_UP_MIN * minute, *(s - watching.USUAL_MIN * minute for s in starts)])
+    begin = max(begin, since - WARM_UP_MOST_MIN * minute)
     memory, _ = _walked(reader, book, Memory(watching.nothing(), begin), since)
-    stored = {told["detected"]: told["id"] for told in incidents(reader, begin, since)}
+    stored = {told["detected"]: told["id"] for told in before}
     open_ones = {i.number: stored.get(round(i.detected, 3)) for i in memory.watch.case.open}
-    return replace(memory, names={**memory.names, **{n: name for n, name in open_ones.items() if name}})
+    names = {n: name for n, name in open_ones.items() if name}
+    ends = [_ended(i, since, begin) for i in before if i["end"] is None and i["id"] not in names.values()]
+    return replace(memory, names={**memory.names, **names}), ends
+
+
+def _ended(told: Mapping[str, Any], at: datetime, begin: datetime) -> EventFact:
+    usual = told["start"] < begin.timestamp()
+    text = {**told, "end": round(at.timestamp(), 3), "became_usual": usual}
+    return EventFact(at, INCIDENT, told["id"], SOURCE, "ended", json.dumps(text, ensure_ascii=False))
 
 
 def _walked(reader: Reader, book: Book, memory: Memory, upto: datetime) -> tuple[Memory, list[EventFact]]:

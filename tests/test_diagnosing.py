@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -76,6 +77,30 @@ def test_after_a_restart_they_go_on_under_their_names(
 ) -> None:
     found = turns(reader, book, [at_second(second), END], restart=1)
     assert set(newest(found)) == set(newest(whole))
+
+
+def test_after_a_restart_what_is_not_found_again_has_ended(
+    reader: DuckReader, book: Book, tmp_path: Path
+) -> None:
+    """It was open when the collector stopped, and nobody else would ever end it."""
+    root, now = str(tmp_path), at_second(60)
+    _copied(reader, DeltaWriter(root), BEGIN, now)
+    starts = {"inc-old": at_second(-86_400), "inc-new": at_second(20)}
+    opened = [
+        {"id": name, "cause": "decode_slow", "detected": 5.0, "end": None, "start": at.timestamp()}
+        for name, at in starts.items()
+    ]
+    events = [
+        EventFact(at_second(30), "incident", name, "diagnose", "open", json.dumps(told))
+        for name, told in zip(starts, opened, strict=True)
+    ]
+    DeltaWriter(root).append("events", events)
+    _, found = diagnose(DuckReader(root), book, None, now, at_second(70))
+    ends = {e.subject: json.loads(e.after or "") for e in found}
+    assert {n: (i["end"], i["became_usual"]) for n, i in ends.items() if n in starts} == {
+        "inc-old": (now.timestamp(), True),
+        "inc-new": (now.timestamp(), False),
+    }
 
 
 def test_without_facts_nothing_is_found(tmp_path: Path, book: Book) -> None:

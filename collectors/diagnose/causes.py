@@ -72,6 +72,17 @@ FROM_OUTSIDE = frozenset(
         Cause.TELEMETRY_GAP,
     }
 )
+# Failures and outages stay wrong however long they last; any other shift may become what is usual.
+NEVER_USUAL = frozenset(
+    {
+        Cause.ENGINE_STALL,
+        Cause.CONTEXT_OVERFLOW,
+        Cause.REJECTED,
+        Cause.OOM,
+        Cause.REPLICA_DOWN,
+        Cause.TELEMETRY_GAP,
+    }
+)
 _FROM_LOAD = frozenset(
     {Cause.CAPACITY_SHORT, Cause.PREEMPTION, Cause.DECODE_SLOW, Cause.FRONTEND_SLOW, Cause.UNDETERMINED}
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from collectors.diagnose.causes import BRINGS_ABOUT, FROM_OUTSIDE, Cause
+from collectors.diagnose.causes import BRINGS_ABOUT, FROM_OUTSIDE, NEVER_USUAL, Cause
 from collectors.diagnose.scene import Evidence, Finding
 
 Key = tuple[Cause, str | None]
@@ -46,6 +46,9 @@ AT_ONCE = frozenset({Cause.REJECTED, Cause.CONTEXT_OVERFLOW})
 AFTER_MIN = 6.0  # an effect that appears this soon after an incident's end still follows from it
 
 
+DAY_MIN = 1440.0  # after so long a shift is how things are
+
+
 @dataclass(frozen=True, slots=True)
 class Watched:
     """A finding over time: since when it holds, and when it was last seen."""
@@ -75,6 +78,7 @@ class Incident:
     consequences: tuple[Cause, ...] = ()
     rivals: tuple[tuple[Cause, str | None, float], ...] = ()
     end: float | None = None
+    became_usual: bool = False
 
     @property
     def key(self) -> Key:
@@ -103,6 +107,20 @@ def look(case: Case, now: float, minute_s: float, found: Iterable[Finding], *, f
     for each in sorted(held, key=lambda w: (w.finding.cause not in FROM_OUTSIDE, w.first, -w.finding.score)):
         case = _placed(case, now, minute_s, each, held, felt=felt)
     return _closed(case, now, minute_s, felt=felt)
+
+
+def accustomed(case: Case, now: float, minute_s: float) -> Case | None:
+    """Without shifts that lasted for a day: they are how things are by now. None where there are none."""
+    old = [i for i in case.open if i.cause not in NEVER_USUAL and now - i.detected >= DAY_MIN * minute_s]
+    if not old:
+        return None
+    over = tuple(replace(i, end=now, became_usual=True) for i in old)
+    return replace(
+        case,
+        watched={},
+        open=tuple(i for i in case.open if i not in old),
+        ended=(*case.ended, *over),
+    )
 
 
 def quiet(case: Case) -> bool:

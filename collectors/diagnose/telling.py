@@ -74,6 +74,7 @@ def told(
             }
             for c in before
         ],
+        "became_usual": incident.became_usual,
         "runbook": str(incident.cause),
     }
 

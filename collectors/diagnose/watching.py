@@ -9,7 +9,7 @@ import numpy as np
 
 from collectors.diagnose.columns import Flags, Numbers, Requests, Scrapes, requests_of
 from collectors.diagnose.detectors import adapters, engines, failures, latency, lengths, load, prefix
-from collectors.diagnose.incidents import Case, look, quiet
+from collectors.diagnose.incidents import Case, accustomed, look, quiet
 from collectors.diagnose.scene import Detector, Finding, Scene
 
 DETECTORS: tuple[Detector, ...] = (
@@ -95,6 +95,10 @@ def step(watch: Watch, now: float, minute_s: float) -> Watch:
     if opened:
         starts = [i.start for i in case.open if i.number in opened]
         watch = replace(watch, healthy=_cut(watch.healthy, min(starts) - minute_s))
+    usual_now = accustomed(case, now, minute_s)
+    if usual_now is not None:
+        last_hour = ((now - USUAL_MIN * minute_s, now),)
+        return _trimmed(replace(watch, case=usual_now, healthy=last_hour, looked=now), now, minute_s)
     return _seen(watch, now, minute_s, healthy=quiet(case))
 
 

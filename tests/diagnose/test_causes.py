@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
+from collectors.diagnose import incidents
 from collectors.diagnose.causes import Cause
 from tests.diagnose.fleet import ADAPTERS, T0, Course, State, during, found
 
@@ -151,3 +152,18 @@ def test_where_all_tokens_are_slow_and_uneven_no_adapter_is_accused(seed: int) -
     told = found(lambda at, state: replace(uneven(at, state), per_s=4.0), seconds=130, seed=seed)
     assert Cause.ADAPTER_REGRESSION not in {i.cause for i in told}
     assert told
+
+
+def test_a_shift_that_lasts_for_a_day_becomes_what_is_usual_and_an_outage_never_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(incidents, "DAY_MIN", 30.0)
+    longer, shorter = during(70, 400, prompt=3600.0), during(330, 400, prompt=9000.0)
+    told = found(lambda at, state: shorter(at, longer(at, state)), seconds=380)
+    assert [(i.cause, i.became_usual) for i in told] == [
+        (Cause.LONG_CONTEXT_PRESSURE, True),
+        (Cause.LONG_CONTEXT_PRESSURE, False),
+    ]
+    assert abs(told[1].start - (T0 + 330)) < 3
+    (down,) = found(during(70, 400, up=0.0, served=False), seconds=250)
+    assert (down.cause, down.end) == (Cause.REPLICA_DOWN, None)
