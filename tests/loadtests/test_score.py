@@ -66,6 +66,18 @@ def test_a_fault_that_may_be_absorbed_need_not_be_found() -> None:
     assert scored(found(*PREFIX, 71.0)).sound
 
 
+def test_what_is_wrong_where_a_fault_may_be_absorbed_is_false() -> None:
+    result = scored(found(*PREFIX, 71.0), found("decode_slow", None, 180.0))
+    assert [(phase, i["cause"]) for phase, i in result.false] == [("burst", "decode_slow")]
+
+
+@pytest.mark.parametrize(("clock_scale", "right"), [(10.0, True), (20.0, False)])
+def test_a_start_is_known_to_a_minute_of_the_drill_s_clock(clock_scale: float, right: bool) -> None:
+    early = found("traffic_burst", None, 170.5)
+    result = score.score(FAULTS, [found(*PREFIX, 71.0), early], clock_scale)
+    assert (result.scored[1].top_1, result.sound) == (right, right)
+
+
 def test_of_two_faults_at_once_each_has_its_own_incident() -> None:
     both = (*FAULTS, Truth("over it", 100, 130, Cause.CONTEXT_OVERFLOW))
     result = score.score(both, [found(*PREFIX, 71.0), found("context_overflow", None, 101.0)], 20.0)
