@@ -138,6 +138,14 @@ def test_two_prefixes_part_between_blocks_of_a_segment(store_root: Path) -> None
     assert [(r.name, r.sure) for r in found.reasons] == [("restart", Sure.PROVEN)]
 
 
+def test_prefixes_that_part_within_the_engine_s_first_block_share_none(store_root: Path) -> None:
+    block = MetricFact(T, "engine", "r1", "kv_block_tokens", Kind.GAUGE, 32.0)
+    DeltaWriter(str(store_root)).append("metrics", [block])
+    found = paired(store_root, column(RULES), column(f"It is 07:23. {RULES}", "timestamp@0"))
+    assert [r.name for r in found.reasons] == ["shorter_than_a_block", "restart"]
+    assert "at most 15 tokens, less than a block of 32" in found.reasons[0].words
+
+
 def test_the_same_prefix_on_another_replica_is_cold(store_root: Path) -> None:
     found = paired(store_root, column(RULES), column(RULES), replica="r2", adapter="manga_v4")
     assert (found.same, found.within_blocks) == (True, None)

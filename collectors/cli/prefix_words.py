@@ -9,7 +9,7 @@ from rich.markup import escape
 from collectors.cli.output import instant, number, out
 from collectors.diagnose.prefix.cost import Cost
 from collectors.diagnose.prefix.divergence import Divergence
-from collectors.diagnose.prefix.reasons import Reason
+from collectors.diagnose.prefix.reasons import Reason, Seen, reasons
 from collectors.diagnose.prefix.templates import Verdict
 from collectors.model import RequestFact
 from collectors.prefixes import Loss, Pair
@@ -50,6 +50,8 @@ def of_divergence(found: Divergence, block: int) -> None:
     _tell("A", repr(found.one))
     _tell("B", repr(found.other))
     _tell("shared", shared)
+    if found.kind.is_fault:
+        _reasons(reasons(Seen(block_tokens=block, prefix_tokens=found.shared_tokens)))
     _tell("fix", found.fix)
     if found.estimated:
         _tell("note", "tokens are estimated from characters; name the model's --tokenizer to count them")

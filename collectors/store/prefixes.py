@@ -16,6 +16,7 @@ BESIDE = timedelta(hours=1)  # before and after a version's requests: the same e
 ENOUGH = 5  # requests of like length in either version: fewer support no comparison
 MAX_PREFIXES = 20  # fingerprints that are shown of a version, the most frequent first
 _COUNTED = "prompt_tokens > 0 AND cached_tokens IS NOT NULL"
+_CACHE = ("prefix_cache_queries", "prefix_cache_hits", "kv_usage_ratio", "kv_block_tokens")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ class Engines:
     kv_usage_ratio: float | None
     restarts: int
     starts: int
+    block_tokens: float | None = None
 
 
 def presences(reader: Reader, since: datetime | None = None, until: datetime | None = None) -> list[Presence]:
@@ -123,11 +125,12 @@ def engines(reader: Reader, since: datetime, until: datetime) -> Engines:
     """What engines told of their caches in a time, and how often they began anew. Raises StoreError."""
     d = reader.dialect
     within = f"{AT} >= {d.instant(since)} AND {AT} <= {d.instant(until)}"
+    named = ", ".join(map(d.literal, _CACHE))
     told = {
         row["metric"]: row
         for row in reader.query(
-            "SELECT metric, sum(value) AS total, max(value) AS most FROM {metrics} WHERE metric IN "
-            f"('prefix_cache_queries', 'prefix_cache_hits', 'kv_usage_ratio') AND {within} GROUP BY metric",
+            f"SELECT metric, sum(value) AS total, max(value) AS most FROM {{metrics}} WHERE metric IN ({named}) "
+            f"AND {within} GROUP BY metric",
             since=since,
             until=until,
         ).to_pylist()
@@ -145,6 +148,7 @@ def engines(reader: Reader, since: datetime, until: datetime) -> Engines:
         _told(told, "kv_usage_ratio", "most"),
         counts.get("engine_restart", 0),
         counts.get(ENGINE, 0),
+        _told(told, "kv_block_tokens", "most"),
     )
 
 

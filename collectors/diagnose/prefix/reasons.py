@@ -72,7 +72,7 @@ def _changing(seen: Seen) -> Reason | None:
 def _short(seen: Seen) -> Reason | None:
     if seen.prefix_tokens is None or seen.block_tokens is None or seen.prefix_tokens >= seen.block_tokens:
         return None
-    words = f"the prompts share {seen.prefix_tokens} tokens, less than a block of {seen.block_tokens}"
+    words = f"the prompts share at most {seen.prefix_tokens} tokens, less than a block of {seen.block_tokens}"
     return Reason("shorter_than_a_block", Sure.PROVEN, words)
 
 
