@@ -129,8 +129,8 @@ def engines(reader: Reader, since: datetime, until: datetime) -> Engines:
     told = {
         row["metric"]: row
         for row in reader.query(
-            f"SELECT metric, sum(value) AS total, max(value) AS most FROM {{metrics}} WHERE metric IN ({named}) "
-            f"AND {within} GROUP BY metric",
+            "SELECT metric, sum(value) AS total, max(value) AS most FROM {metrics} "
+            f"WHERE metric IN ({named}) AND {within} GROUP BY metric",
             since=since,
             until=until,
         ).to_pylist()
