@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from collectors.model import Batch
+from collectors.signals.configuration import replica_of
 from collectors.sources.prometheus.asking import Server
 from collectors.sources.prometheus.polling import (
     LEAD,
@@ -87,7 +88,7 @@ def _uncovered(batch: Batch, held: _Held) -> Batch:
     new = {key for key, interval in intervals.items() if not held.covers(*key, interval)}
     return Batch(
         tuple(f for f in batch.metrics if (f.replica, f.at) in new),
-        events=tuple(e for e in batch.events if (e.subject, e.at) in new),
+        events=tuple(e for e in batch.events if (replica_of(e) or e.subject, e.at) in new),
     )
 
 

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from math import inf
-from typing import Any
 
 from collectors.diagnose import watching
 from collectors.diagnose.alerts import Fired, assigned
 from collectors.diagnose.harm import Bounds, bounds
 from collectors.diagnose.incidents import Incident
+from collectors.diagnose.recalling import Memory, recalled
 from collectors.diagnose.telling import Change, significant, told
 from collectors.diagnose.watching import Watch
 from collectors.judge.rules import Rule, scaled
@@ -37,36 +37,20 @@ KEPT_MIN = 720.0  # of alerts and changes: an incident may have lasted for hours
 KEPT_ENDED = 50  # ended incidents that later alerts may still belong to
 
 
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """What diagnosing remembers between turns. `names` and `told` are by an incident's number."""
-
-    watch: Watch
-    upto: datetime
-    fired: tuple[Fired, ...] = ()
-    changes: tuple[Change, ...] = ()
-    usual: Mapping[int, Bounds] = field(default_factory=dict)
-    names: Mapping[int, str] = field(default_factory=dict)
-    told: Mapping[int, tuple[Any, ...]] = field(default_factory=dict)
-
-
 def diagnose(
     reader: Reader, book: Book, memory: Memory | None, since: datetime, upto: datetime
 ) -> tuple[Memory, list[EventFact]]:
     """Look at every instant in (since, upto]; the incidents that changed, as events. Raises StoreError."""
     with reader.snapshot():
-        forgotten: list[EventFact] = []
         if memory is None:
-            memory, forgotten = _warmed(reader, book, since)
-        memory, found = _walked(reader, book, memory, upto)
-        return memory, forgotten + found
+            memory = _warmed(reader, book, since)
+        return _walked(reader, book, memory, upto)
 
 
-def _warmed(reader: Reader, book: Book, since: datetime) -> tuple[Memory, list[EventFact]]:
-    """What somebody would remember who had looked all the while, and the ends of what is over by now.
+def _warmed(reader: Reader, book: Book, since: datetime) -> Memory:
+    """What somebody would remember who had looked all the while; what was told then keeps its name.
 
-    What was told then keeps its name. An incident that is not found again ended when nobody looked, or
-    began so long ago that it is usual by now: nobody else would ever end it.
+    An incident that began too long ago to be found again is open still: it ends when its evidence is gone.
     """
     minute = timedelta(minutes=1) / book.clock_scale
     before = incidents(reader, since - TOLD_BACK, since)
@@ -74,17 +58,7 @@ def _warmed(reader: Reader, book: Book, since: datetime) -> tuple[Memory, list[E
     begin = min([since - WARM_UP_MIN * minute, *(s - watching.USUAL_MIN * minute for s in starts)])
     begin = max(begin, since - WARM_UP_MOST_MIN * minute)
     memory, _ = _walked(reader, book, Memory(watching.nothing(), begin), since)
-    stored = {told["detected"]: told["id"] for told in before}
-    open_ones = {i.number: stored.get(round(i.detected, 3)) for i in memory.watch.case.open}
-    names = {n: name for n, name in open_ones.items() if name}
-    ends = [_ended(i, since, begin) for i in before if i["end"] is None and i["id"] not in names.values()]
-    return replace(memory, names={**memory.names, **names}), ends
-
-
-def _ended(told: Mapping[str, Any], at: datetime, begin: datetime) -> EventFact:
-    usual = told["start"] < begin.timestamp()
-    text = {**told, "end": round(at.timestamp(), 3), "became_usual": usual}
-    return EventFact(at, INCIDENT, told["id"], SOURCE, "ended", json.dumps(text, ensure_ascii=False))
+    return recalled(memory, before, since.timestamp())
 
 
 def _walked(reader: Reader, book: Book, memory: Memory, upto: datetime) -> tuple[Memory, list[EventFact]]:
@@ -162,7 +136,7 @@ def _told(memory: Memory, at: datetime, minute_s: float) -> tuple[Memory, list[E
             [c for c in memory.changes if c.at <= now],
             minute_s,
         )
-        new = significant(text)
+        new = significant(text, now, minute_s)
         if memory.told.get(each.number) != new:
             memory = replace(memory, told={**memory.told, each.number: new})
             state = "open" if each.end is None else "ended"

@@ -12,6 +12,7 @@ from uuid import uuid4
 
 from collectors import diagnosing
 from collectors.buffer import Buffer
+from collectors.diagnose import recalling
 from collectors.judge.alerts import Alert
 from collectors.judging import FORGET_GROUP, Book, Memory, judge
 from collectors.model import Batch, EventFact, Kind, MetricFact, Problem, RequestFact
@@ -58,7 +59,7 @@ class _Progress:
     known: dict[str, str] | None = None  # hashes of configurations whose events are stored
     heard: dict[str, str] | None = None
     diagnosed: datetime | None = None
-    diagnosis: diagnosing.Memory | None = None
+    diagnosis: recalling.Memory | None = None
     upkept: datetime | None = None
 
 
@@ -109,7 +110,7 @@ class Keeper:
         own = self._own_metrics(buffer, now)
         taken = buffer.take()
         taken["metrics"] += own
-        noted = self._note_changes(taken, now)
+        noted = self._note_changes(buffer, taken, now)
         found = {name: self._append(buffer, name, facts) for name, facts in taken.items()}
         if not found["events"]:
             self._progress.known = self._progress.heard
@@ -143,10 +144,13 @@ class Keeper:
             return error
         return None
 
-    def _note_changes(self, taken: dict[str, list[Any]], now: datetime) -> StoreError | None:
+    def _note_changes(self, buffer: Buffer, taken: dict[str, list[Any]], now: datetime) -> StoreError | None:
         try:
             taken["events"] = self._unheard(taken["events"], now) + self._changes(taken["requests"], now)
         except StoreError as error:
+            buffer.give_back("events", taken["events"])
+            taken["events"] = []
+            self._progress.heard = self._progress.known
             return error
         return None
 

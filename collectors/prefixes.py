@@ -19,6 +19,7 @@ from collectors.store.prefixes import (
     Alike,
     Prefixes,
     alike,
+    block_tokens,
     engines,
     prefill,
     prefixes,
@@ -28,7 +29,6 @@ from collectors.store.reader import Reader
 
 __all__ = ["Loss", "Pair", "find_requests", "loss", "pair"]
 _HOUR = timedelta(hours=1)
-SCRAPED_WITHIN = timedelta(minutes=1)  # before a request, its engine told of itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +64,14 @@ def pair(reader: Reader, one: RequestFact, other: RequestFact) -> Pair:
     a, b = read(one.prefix_fingerprint), read(other.prefix_fingerprint)
     parted = apart(a, b) if a and b else None
     known = bool(a and b and a.marks and b.marks)
-    between = engines(reader, min(one.at, other.at) - SCRAPED_WITHIN, max(one.at, other.at))
+    between = engines(reader, min(one.at, other.at), max(one.at, other.at))
     seen = Seen(
         adapters=(one.adapter, other.adapter),
         restarts=between.restarts if one.replica == other.replica else None,
         replicas_first_seen=1 if one.replica != other.replica else None,
-        block_tokens=int(between.block_tokens) if between.block_tokens else None,
+        block_tokens=block_tokens(reader, min(one.at, other.at), max(one.at, other.at)),
         prefix_tokens=parted[1] * BLOCK_TOKENS - 1 if parted and known else None,
+        estimated=True,
     )
     return Pair(
         one,

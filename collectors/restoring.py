@@ -10,7 +10,7 @@ from collectors.judge.alerts import Alert
 from collectors.judging import FORGET_GROUP, Book, Key, Memory
 from collectors.model import RequestFact
 from collectors.signals.changes import PRESENT_AT_START, VERSIONED, Seen
-from collectors.signals.configuration import CONFIGURATION, unheard
+from collectors.signals.configuration import CONFIGURATION, subject, unheard
 from collectors.signals.startup import StartUp
 from collectors.signals.startup_facts import KINDS, told_once
 from collectors.store.dialect import AT
@@ -76,7 +76,8 @@ def restore_configurations(reader: Reader, before: datetime, days: int) -> dict[
     d, since = reader.dialect, before - timedelta(days=days)
     kinds = ", ".join(map(d.literal, (PRESENT_AT_START, CONFIGURATION)))
     found = reader.query(
-        f"SELECT * FROM {{events}} WHERE kind IN ({kinds}) AND {AT} > {d.instant(since)} "  # noqa: S608
+        f"SELECT * FROM {{events}} WHERE kind IN ({kinds}) "  # noqa: S608
+        f"AND subject LIKE {d.literal(subject('%'))} AND {AT} > {d.instant(since)} "
         f"AND {AT} <= {d.instant(before)} ORDER BY {AT}",
         since=since,
         until=before,

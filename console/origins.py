@@ -23,7 +23,7 @@ MAX_STARTS = 4  # that are shown stage by stage; the others have a line each
 @guarded
 def source_events(desk: Desk, frame: Frame) -> list[EventFact]:
     """Problems, gaps and restarts of the span, newest first."""
-    restarts = ("telemetry_gap", "engine_restart", *START_UPS)
+    restarts = ("telemetry_gap", "engine_restart", "configuration", *START_UPS)
     kinds = ("problem", *restarts, "first_seen", "returned", "present_at_start")
     return queries.events(desk.reader, frame.since, frame.now, kinds)
 

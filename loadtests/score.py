@@ -66,7 +66,7 @@ def score(truths: Sequence[Truth], found: Sequence[Mapping[str, Any]], clock_sca
     for truth in faults:
         began = [i for i in found if truth.start - early_s <= i["start"] < truth.end and i["id"] not in used]
         right = [i for i in began if _is(truth, i)]
-        first = began if truth.required and len(_together(faults, truth)) == 1 else right or began
+        first = began if len(_together(faults, truth)) == 1 else right or began
         answer = (first if truth.required else right)[:1]
         used |= {i["id"] for i in answer}
         scored.append(_scored(truth, answer[0] if answer else None))

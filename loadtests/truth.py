@@ -80,7 +80,10 @@ def of_drill(folder: Path) -> list[Truth]:
 
 
 def scale_of(folder: Path) -> float:
-    """How many times faster than at work the clock of a drill that was run went."""
+    """How many times faster than at work the clock of a drill that was run went.
+
+    Raises OSError, ValueError or KeyError.
+    """
     return float(json.loads((folder / CERTIFICATE).read_text(encoding="utf-8"))["clock_scale"])
 
 

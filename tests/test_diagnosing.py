@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -79,28 +80,29 @@ def test_after_a_restart_they_go_on_under_their_names(
     assert set(newest(found)) == set(newest(whole))
 
 
-def test_after_a_restart_what_is_not_found_again_has_ended(
-    reader: DuckReader, book: Book, tmp_path: Path
-) -> None:
+def test_after_a_restart_what_is_not_found_again_ends(reader: DuckReader, book: Book, tmp_path: Path) -> None:
     """It was open when the collector stopped, and nobody else would ever end it."""
-    root, now = str(tmp_path), at_second(60)
-    _copied(reader, DeltaWriter(root), BEGIN, now)
-    starts = {"inc-old": at_second(-86_400), "inc-new": at_second(20)}
-    opened = [
-        {"id": name, "cause": "decode_slow", "detected": 5.0, "end": None, "start": at.timestamp()}
-        for name, at in starts.items()
-    ]
-    events = [
-        EventFact(at_second(30), "incident", name, "diagnose", "open", json.dumps(told))
-        for name, told in zip(starts, opened, strict=True)
-    ]
-    DeltaWriter(root).append("events", events)
-    _, found = diagnose(DuckReader(root), book, None, now, at_second(70))
-    ends = {e.subject: json.loads(e.after or "") for e in found}
-    assert {n: (i["end"], i["became_usual"]) for n, i in ends.items() if n in starts} == {
-        "inc-old": (now.timestamp(), True),
-        "inc-new": (now.timestamp(), False),
+    root, stopped = str(tmp_path), at_second(40)
+    _copied(reader, DeltaWriter(root), BEGIN, at_second(60))
+    told: dict[str, Any] = {
+        "component": None,
+        "end": None,
+        "confidence": 0.5,
+        "evidence": [],
+        "consequences": [],
     }
+    starts = {"inc-old": at_second(-86_400), "inc-new": at_second(20)}
+    causes = {"inc-old": "decode_slow", "inc-new": "replica_down"}
+    for name, start in starts.items():
+        at = start.timestamp()
+        opened = json.dumps({**told, "id": name, "cause": causes[name], "start": at, "detected": at})
+        event = EventFact(at_second(30), "incident", name, "diagnose", "open", opened)
+        DeltaWriter(root).append("events", [event])
+    memory, found = diagnose(DuckReader(root), book, None, stopped, at_second(44))
+    assert {e.subject: e.before for e in found} == dict.fromkeys(starts, "open")
+    _, later = diagnose(DuckReader(root), book, memory, at_second(44), at_second(60))
+    ends = {e.subject: json.loads(e.after or "")["end"] for e in later}
+    assert ends == dict.fromkeys(starts, stopped.timestamp())
 
 
 def test_without_facts_nothing_is_found(tmp_path: Path, book: Book) -> None:

@@ -51,7 +51,7 @@ def of_divergence(found: Divergence, block: int) -> None:
     _tell("B", repr(found.other))
     _tell("shared", shared)
     if found.kind.is_fault:
-        _reasons(reasons(Seen(block_tokens=block, prefix_tokens=found.shared_tokens)))
+        _reasons(reasons(_of_text(found, block)))
     _tell("fix", found.fix)
     if found.estimated:
         _tell("note", "tokens are estimated from characters; name the model's --tokenizer to count them")
@@ -90,6 +90,10 @@ def of_pair(found: Pair) -> None:
     if found.same is None:
         _tell("fix", "Send traces through the gateway, or with their prompts: then they are fingerprinted")
     _reasons(found.reasons)
+
+
+def _of_text(found: Divergence, block: int) -> Seen:
+    return Seen(block_tokens=block, prefix_tokens=found.shared_tokens, estimated=found.estimated)
 
 
 def _cost(cost: Cost) -> None:

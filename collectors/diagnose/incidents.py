@@ -110,17 +110,25 @@ def look(case: Case, now: float, minute_s: float, found: Iterable[Finding], *, f
 
 
 def accustomed(case: Case, now: float, minute_s: float) -> Case | None:
-    """Without shifts that lasted for a day: they are how things are by now. None where there are none."""
-    old = [i for i in case.open if i.cause not in NEVER_USUAL and now - i.detected >= DAY_MIN * minute_s]
-    if not old:
+    """Without shifts that lasted for a day: they are how things are by now.
+
+    None where there are none, or where anything else is wrong, which must not become usual with them.
+    """
+    old = [i for i in case.open if _may_be_usual(i) and now - i.detected >= DAY_MIN * minute_s]
+    if not old or len(old) < len(case.open):
         return None
     over = tuple(replace(i, end=now, became_usual=True) for i in old)
     return replace(
         case,
         watched={},
-        open=tuple(i for i in case.open if i not in old),
+        open=(),
         ended=(*case.ended, *over),
     )
+
+
+def _may_be_usual(incident: Incident) -> bool:
+    fails = NEVER_USUAL & {incident.cause, *incident.consequences}
+    return not fails and not (incident.component or "").startswith("error_kind=")
 
 
 def quiet(case: Case) -> bool:
@@ -173,7 +181,11 @@ def _placed(
 
 def _ended_before(case: Case, finding: Finding, now: float, minute_s: float) -> Incident | None:
     """The incident of the same cause and component that ended a moment ago."""
-    same = [i for i in case.ended if i.key == finding.key and now - (i.end or now) <= AGAIN_MIN * minute_s]
+    same = [
+        i
+        for i in case.ended
+        if i.key == finding.key and not i.became_usual and now - (i.end or now) <= AGAIN_MIN * minute_s
+    ]
     return max(same, key=lambda i: i.start, default=None)
 
 
@@ -183,9 +195,8 @@ def _source(case: Case, each: Watched, now: float, minute_s: float, *, felt: boo
     lately = [i for i in case.ended if i.end is not None and now - i.end <= AFTER_MIN * minute_s]
     able = [i for i in (*case.open, *lately) if cause in BRINGS_ABOUT[i.cause]]
     if cause in AT_ONCE:
-        able = [
-            i for i in able if felt or cause in i.consequences or each.first - i.seen <= GAP_MIN * minute_s
-        ]
+        able = [i for i in able if felt or each.first - i.seen <= GAP_MIN * minute_s]
+        able = [i for i in able if now - i.seen <= LINGER_MIN * minute_s]
     return max(able, key=lambda i: (i.end is None, i.start), default=None)
 
 

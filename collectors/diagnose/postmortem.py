@@ -42,7 +42,8 @@ def _timeline(
     ]
     found += [(at.timestamp(), f"{state}: {text}".rstrip(": ")) for at, state, text in notes]
     if incident["end"] is not None:
-        found.append((float(incident["end"]), "it was over"))
+        over = "it lasted for a day, and is usual by now" if incident.get("became_usual") else "it was over"
+        found.append((float(incident["end"]), over))
     return sorted(found)
 
 

@@ -16,6 +16,7 @@ BEFORE_MIN = 15.0  # a change so long before may have to do with it
 SAME_MIN = 1.0  # a start is known no better than this
 WITH_CHANGE = 0.04  # what a fitting change adds to the confidence
 MOST_RIVALS = 4
+AGAIN_MIN = 120.0  # an open incident is told anew: whoever reads the last hours finds it
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,8 @@ def _following(consequences: Sequence[Cause]) -> str:
     return f"; it follows that {', '.join(named)}" if named else ""
 
 
-def significant(told: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What is worth telling anew when it changes; a growing count of requests is not."""
+def significant(told: Mapping[str, Any], now: float, minute_s: float) -> tuple[Any, ...]:
+    """What is worth telling anew when it changes; a growing count of requests is not, but every two hours."""
+    lasts = 0 if told["end"] else int((now - told["detected"]) // (AGAIN_MIN * minute_s))
     kept = ("start", "end", "cause", "component", "severity", "consequences")
-    return (*(str(told[name]) for name in kept), len(told["alerts"]), len(told["changes"]))
+    return (*(str(told[name]) for name in kept), len(told["alerts"]), len(told["changes"]), lasts)

@@ -98,7 +98,7 @@ def step(watch: Watch, now: float, minute_s: float) -> Watch:
     usual_now = accustomed(case, now, minute_s)
     if usual_now is not None:
         last_hour = ((now - USUAL_MIN * minute_s, now),)
-        return _trimmed(replace(watch, case=usual_now, healthy=last_hour, looked=now), now, minute_s)
+        return replace(watch, case=usual_now, healthy=last_hour, looked=now)
     return _seen(watch, now, minute_s, healthy=quiet(case))
 
 

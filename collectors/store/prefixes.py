@@ -14,9 +14,10 @@ from collectors.store.reader import Reader
 
 BESIDE = timedelta(hours=1)  # before and after a version's requests: the same engines, about the same traffic
 ENOUGH = 5  # requests of like length in either version: fewer support no comparison
+SCRAPED_WITHIN = timedelta(minutes=1)  # before a request, its engine told of itself
 MAX_PREFIXES = 20  # fingerprints that are shown of a version, the most frequent first
 _COUNTED = "prompt_tokens > 0 AND cached_tokens IS NOT NULL"
-_CACHE = ("prefix_cache_queries", "prefix_cache_hits", "kv_usage_ratio", "kv_block_tokens")
+_CACHE = ("prefix_cache_queries", "prefix_cache_hits", "kv_usage_ratio")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,6 @@ class Engines:
     kv_usage_ratio: float | None
     restarts: int
     starts: int
-    block_tokens: float | None = None
 
 
 def presences(reader: Reader, since: datetime | None = None, until: datetime | None = None) -> list[Presence]:
@@ -148,8 +148,20 @@ def engines(reader: Reader, since: datetime, until: datetime) -> Engines:
         _told(told, "kv_usage_ratio", "most"),
         counts.get("engine_restart", 0),
         counts.get(ENGINE, 0),
-        _told(told, "kv_block_tokens", "most"),
     )
+
+
+def block_tokens(reader: Reader, since: datetime, until: datetime) -> int | None:
+    """Tokens in a block of the KV cache; None where engines differ or none tells. Raises StoreError."""
+    since -= SCRAPED_WITHIN
+    within = f"{AT} >= {reader.dialect.instant(since)} AND {AT} <= {reader.dialect.instant(until)}"
+    row = reader.query(
+        "SELECT min(value) AS least, max(value) AS most FROM {metrics} "
+        f"WHERE metric = 'kv_block_tokens' AND {within}",
+        since=since,
+        until=until,
+    ).to_pylist()[0]
+    return int(row["least"]) if row["least"] and row["least"] == row["most"] else None
 
 
 def _of(reader: Reader, of: Presence, versions: Sequence[str]) -> str:

@@ -1,1 +1,1 @@
-"""View models: facts in, what a person reads out. No Streamlit, no I/O, no clock."""
+"""Plotly figures from plain arrays: times in the chosen zone, gaps as gaps, units on the axes."""

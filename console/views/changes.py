@@ -82,6 +82,8 @@ def text(event: EventFact, titles: Mapping[str, str] | None = None) -> str:
 
 def label(event: EventFact) -> str:
     """The event as a mark on a chart, where there is room for less."""
+    if event.kind == "configuration":
+        return event.subject
     return brief(event) if event.kind in START_UPS else text(event)
 
 

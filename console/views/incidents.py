@@ -127,7 +127,7 @@ def _lag(seconds: float) -> str:
 
 
 def _line(i: Mapping[str, Any], frame: Frame, said: str | None) -> Line:
-    state = said or ("lasts" if i["end"] is None else "over")
+    state = said or ("lasts" if i["end"] is None else "usual by now" if i.get("became_usual") else "over")
     return Line(
         i["id"],
         TONES[i["severity"]],

@@ -210,7 +210,7 @@ CASES = {
     "prompts that part at a timestamp": Asked(
         "prefix {prompts}/early.txt {prompts}/late.txt",
         NO,
-        out="timestamp: .*shorter_than_a_block .proven.*Move it below the prefix",
+        out="timestamp: .*shorter_than_a_block .probable.*Move it below the prefix",
     ),
     "prompts that are the same": Asked(
         "prefix {prompts}/late.txt {prompts}/late.txt --block-size 32", out="identical.* blocks of 32"

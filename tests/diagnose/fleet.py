@@ -52,12 +52,19 @@ Row = dict[str, Any]
 Course = Callable[[float, State], State]
 
 
-def found(course: Course, seconds: int = 160, seed: int = 1) -> list[Incident]:
-    """The incidents of a course of events, in the order in which they were detected."""
+def found(course: Course, seconds: int = 160, seed: int = 1, others: tuple[str, ...] = ()) -> list[Incident]:
+    """The incidents of a course of events, in the order in which they were detected.
+
+    `others` are replicas whose scrapes never fail.
+    """
     requests, scrapes = made(course, seconds, seed)
+    healthy = made(during(0, 0), seconds, seed)[1] if others else scrapes
+    engines = {"r0": scrapes} | dict.fromkeys(others, healthy)
     watch, last = watching.nothing(), T0 - 1
     for look in np.arange(T0, T0 + seconds, watching.LOOK_MIN * MINUTE_S):
-        watch = watching.fed(watch, requests.between(last, look), {"r0": scrapes.between(last, look)})
+        watch = watching.fed(
+            watch, requests.between(last, look), {n: s.between(last, look) for n, s in engines.items()}
+        )
         watch, last = watching.step(watch, float(look), MINUTE_S), float(look)
     return sorted((*watch.case.ended, *watch.case.open), key=lambda i: i.detected)
 

@@ -157,7 +157,7 @@ def test_where_all_tokens_are_slow_and_uneven_no_adapter_is_accused(seed: int) -
 def test_a_shift_that_lasts_for_a_day_becomes_what_is_usual_and_an_outage_never_does(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(incidents, "DAY_MIN", 30.0)
+    monkeypatch.setattr(incidents, "DAY_MIN", 70.0)
     longer, shorter = during(70, 400, prompt=3600.0), during(330, 400, prompt=9000.0)
     told = found(lambda at, state: shorter(at, longer(at, state)), seconds=380)
     assert [(i.cause, i.became_usual) for i in told] == [
@@ -167,3 +167,23 @@ def test_a_shift_that_lasts_for_a_day_becomes_what_is_usual_and_an_outage_never_
     assert abs(told[1].start - (T0 + 330)) < 3
     (down,) = found(during(70, 400, up=0.0, served=False), seconds=250)
     assert (down.cause, down.end) == (Cause.REPLICA_DOWN, None)
+
+
+def test_refusals_that_outlast_their_burst_are_an_incident_of_their_own() -> None:
+    burst = during(70, 80, per_s=42.0, queue_ms=900.0, waiting=60.0)
+    refused = during(72, 170, fails=0.4, failure=(429, "rejected"))
+    told = found(lambda at, state: refused(at, burst(at, state)), seconds=170)
+    assert [i.cause for i in told] == [Cause.TRAFFIC_BURST, Cause.REJECTED]
+
+
+def test_failures_of_no_known_reason_never_become_usual(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(incidents, "DAY_MIN", 30.0)
+    (told,) = found(during(70, 400, fails=0.2, failure=(500, "server_error")), seconds=250)
+    assert (told.component, told.end) == ("error_kind=server_error", None)
+
+
+def test_an_engine_that_is_gone_is_down_though_another_that_requests_name_lives() -> None:
+    """Requests name r1 alone: it says nothing about r0."""
+    blind = during(90, 125, up=0.0)
+    told = found(lambda at, state: replace(blind(at, state), replica="r1"), others=("r1",))
+    assert Cause.TELEMETRY_GAP not in {i.cause for i in told}

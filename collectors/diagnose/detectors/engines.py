@@ -104,7 +104,7 @@ def _went_on(scene: Scene, name: str, scrapes: Scrapes) -> Finding | None:
     started = good["process_start_s"][[widest, widest + 1]]
     if gaps[widest] < max(STILL_S, STILL_SCRAPES * _pace(scene, name, scrapes)) or _differ(started):
         return None
-    rows = _ended(scene.buffered, name, since)
+    rows = _ended(scene, name, since)
     tokens = float(good["generation_tokens"][widest + 1]) / gaps[widest]
     usual = _per_s(scene.usual_engines.get(name, good), "generation_tokens") or 0.0
     if not tokens < IDLE * usual:
@@ -140,7 +140,7 @@ def _blind(scene: Scene, name: str, scrapes: Scrapes) -> Finding | None:
     lives = _lives(scene, name, since)
     if lives is None:
         return None
-    ended = _ended(scene.buffered, name, since)
+    ended = _ended(scene, name, since)
     cause = Cause.TELEMETRY_GAP if lives else Cause.REPLICA_DOWN
     evidence = (
         Evidence("seconds without a good scrape", scene.now - since, pace, "s", length),
@@ -153,7 +153,7 @@ def _blind(scene: Scene, name: str, scrapes: Scrapes) -> Finding | None:
 def _lives(scene: Scene, name: str, since: float) -> bool | None:
     """Whether the engine still serves; None where too little was asked of it to say."""
     # A request that began before says nothing about the engine afterwards.
-    ended = _ended(scene.buffered, name, since)
+    ended = _ended(scene, name, since)
     ended = ended.where(ended.start >= since)
     broken = ended.failed & (ended["http_status"] >= 500)  # noqa: PLR2004 - the server's errors
     if broken.sum() >= ALIVE and broken.mean() >= LOST:
@@ -166,10 +166,12 @@ def _lives(scene: Scene, name: str, since: float) -> bool | None:
     return False if expected >= EXPECTED and not len(ended) else None
 
 
-def _ended(rows: Requests, name: str, since: float) -> Requests:
+def _ended(scene: Scene, name: str, since: float) -> Requests:
+    rows = scene.buffered
     own = rows.word("replica")
-    # where requests name replicas in another way, whatever ended may have been its
-    mine = (own == name) | (own == "") if (own == name).any() else np.ones(len(rows), dtype=bool)
+    # where requests name replicas in another way than scrapes do, whatever ended may have been its
+    alike = np.isin(own, [str(each) for each in scene.engines]).any()
+    mine = (own == name) | (own == "") if alike else np.ones(len(rows), dtype=bool)
     return rows.where((rows.at > since) & mine)
 
 

@@ -25,12 +25,14 @@ class Sure(StrEnum):
 class Seen:
     """What is known; None is not known. Counts and shares are of the time in question.
 
-    `prefix_tokens` are what the prompts share, `distinct_prefixes` how many prefixes `requests` had.
-    `cached_elsewhere` says that others found their prefixes in the same engine at the same time.
+    `prefix_tokens` are what the prompts share (`estimated`: from characters), `distinct_prefixes` how many
+    prefixes `requests` had. `cached_elsewhere` says that others found their prefixes in the same engine at
+    the same time.
     """
 
     block_tokens: int | None = None
     prefix_tokens: int | None = None
+    estimated: bool = False
     requests: int | None = None
     distinct_prefixes: int | None = None
     parted_as: str | None = None
@@ -72,8 +74,9 @@ def _changing(seen: Seen) -> Reason | None:
 def _short(seen: Seen) -> Reason | None:
     if seen.prefix_tokens is None or seen.block_tokens is None or seen.prefix_tokens >= seen.block_tokens:
         return None
-    words = f"the prompts share at most {seen.prefix_tokens} tokens, less than a block of {seen.block_tokens}"
-    return Reason("shorter_than_a_block", Sure.PROVEN, words)
+    about, sure = ("about ", Sure.PROBABLE) if seen.estimated else ("", Sure.PROVEN)
+    words = f"the prompts share {about}{seen.prefix_tokens} tokens, less than a block of {seen.block_tokens}"
+    return Reason("shorter_than_a_block", sure, words)
 
 
 def _adapter(seen: Seen) -> Reason | None:
