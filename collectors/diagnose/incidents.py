@@ -201,13 +201,17 @@ def _source(case: Case, each: Watched, now: float, minute_s: float, *, felt: boo
 
 
 def _effect(case: Case, finding: Finding, now: float, minute_s: float) -> Incident | None:
-    """The open incident that this explains: an effect found before its cause, though not begun before it."""
+    """The open incident that this explains: an effect found before its cause, though not begun before it.
+
+    Traffic that grows steadily is told of where it grew most, which may be a little after its effect.
+    """
+    slack_s = SETTLE_MIN * minute_s if finding.cause is Cause.TRAFFIC_BURST else 0.0
     able = [
         i
         for i in case.open
         if i.cause in BRINGS_ABOUT[finding.cause]
         and now - i.detected <= EXPLAIN_MIN * minute_s
-        and finding.since <= i.detected
+        and finding.since <= i.detected + slack_s
     ]
     return min(able, key=lambda i: i.start, default=None)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from collectors.diagnose.columns import Flags, Numbers, Requests, Scrapes, requests_of
-from collectors.diagnose.detectors import adapters, engines, failures, latency, lengths, load, prefix
+from collectors.diagnose.detectors import adapters, engines, failures, latency, lengths, load, prefix, stalls
 from collectors.diagnose.incidents import Case, accustomed, look, quiet
 from collectors.diagnose.scene import Detector, Finding, Scene
 
@@ -17,7 +17,7 @@ DETECTORS: tuple[Detector, ...] = (
     lengths.long_context_pressure,
     lengths.long_output,
     adapters.adapter_regression,
-    engines.engine_stall,
+    stalls.engine_stall,
     engines.replica_down,
     engines.cold_start,
     engines.adapter_slots_short,

@@ -45,6 +45,7 @@ class State:
     slots: float = 4.0
     replica: str = "r0"  # as requests name it
     jitter: float = 0.1  # of the time that tokens take
+    idle: bool = False  # what it tells of itself
     process_start: float = T0 - 86_400
 
 
@@ -148,7 +149,7 @@ def _scrape(state: State, at: float, came: int, flying: int) -> dict[str, float]
         "at": at,
         "up": 1.0,
         "interval_s": 1.0,
-        "requests_running": float(flying),
+        "requests_running": 0.0 if state.idle else float(flying),
         "requests_waiting": state.waiting,
         "kv_usage_ratio": 0.2,
         "preemptions": state.preemptions,

@@ -187,3 +187,16 @@ def test_an_engine_that_is_gone_is_down_though_another_that_requests_name_lives(
     blind = during(90, 125, up=0.0)
     told = found(lambda at, state: replace(blind(at, state), replica="r1"), others=("r1",))
     assert Cause.TELEMETRY_GAP not in {i.cause for i in told}
+
+
+def test_an_engine_that_stops_while_it_is_idle_is_known_when_it_goes_on() -> None:
+    still = during(BEGIN, BEGIN + 15, still=True, idle=True)
+    (told,) = found(lambda at, state: replace(still(at, state), per_s=2.0), seed=3)
+    assert (told.cause, told.component) == (Cause.ENGINE_STALL, "replica=r0")
+    assert abs(told.start - (T0 + BEGIN)) < 3
+    assert told.end is not None
+
+
+def test_an_engine_that_nobody_asks_for_a_while_is_idle() -> None:
+    quiet = during(BEGIN, BEGIN + 15, per_s=0.0)
+    assert found(lambda at, state: quiet(at, replace(state, per_s=2.0)), seed=3) == []
