@@ -7,17 +7,24 @@ process, a process that is gone. Each kind is a pair of functions; what was brok
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import yaml
 
+from collectors.signals.exposition import ExpositionError, read
 from loadtests.scenario import Fault
+from loadtests.staging.parts import HOST
 from loadtests.staging.relay import Relay
 from loadtests.staging.stack import Stack
+
+FOR_WORK_S = 10.0  # a drill's traffic brings a request in less
+ANSWER_S = 2.0
 
 
 @dataclass(slots=True)
@@ -71,6 +78,7 @@ def _stable(bench: Bench, _: Fault) -> None:
 
 
 def _stall(bench: Bench, _: Fault) -> None:
+    _wait_for_work(bench.stack.running["engine"].part.port)
     for process in _core(bench):
         process.send_signal(signal.SIGSTOP)
 
@@ -78,6 +86,23 @@ def _stall(bench: Bench, _: Fault) -> None:
 def _resume(bench: Bench, _: Fault) -> None:
     for process in _core(bench):
         process.send_signal(signal.SIGCONT)
+
+
+def _wait_for_work(port: int) -> None:
+    """Until the engine has a request: no alert sees one that stops while it is idle before it goes on."""
+    until = time.monotonic() + FOR_WORK_S
+    while time.monotonic() < until and _running(port) == 0:
+        time.sleep(0.05)
+
+
+def _running(port: int) -> float | None:
+    """Requests that the engine has; None where it tells nothing."""
+    try:
+        told = read(httpx.get(f"http://{HOST}:{port}/metrics", timeout=ANSWER_S).text)
+    except (httpx.HTTPError, ExpositionError):
+        return None
+    found = [value for key, value in told.gauges.items() if key.metric == "requests_running"]
+    return max(found, default=None)
 
 
 def _core(bench: Bench) -> list[psutil.Process]:

@@ -81,6 +81,33 @@ def test_a_stopped_engine_is_silent_and_goes_on(tmp_path: Path) -> None:
         assert answers(engine)
 
 
+WORKING_SOON = """
+import http.server, sys, time
+class Engine(http.server.BaseHTTPRequestHandler):
+    began = time.monotonic()
+    def do_GET(self):
+        running = float(time.monotonic() - self.began > 2)
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b'vllm:num_requests_running{engine="0",model_name="m"} %.1f\\n' % running)
+    def log_message(self, *_):
+        pass
+http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Engine).serve_forever()
+"""
+
+
+def test_an_engine_is_stopped_in_the_middle_of_its_work(tmp_path: Path) -> None:
+    port = free_ports(["engine"])["engine"]
+    engine = Part("engine", (sys.executable, "-c", WORKING_SOON, str(port)), port, "/", patience_s=20)
+    with started([engine], tmp_path, lambda _: None) as stack:
+        began = time.monotonic()
+        bench, fault = Bench(stack, tmp_path / "gateway.yaml"), Fault(kind="engine_stall")
+        inject(bench, fault)
+        assert 1 < time.monotonic() - began < 8
+        assert not answers(engine)
+        mend(bench, fault)
+
+
 def test_a_stack_stops_what_a_drill_left_standing_still(tmp_path: Path) -> None:
     stack = Stack(tmp_path)
     running = stack.start(server("engine"))
