@@ -21,13 +21,12 @@ from collectors.diagnose.watching import Watch
 from collectors.judge.rules import Rule, scaled
 from collectors.judging import ALERT, Book
 from collectors.model import EventFact
-from collectors.signals.changes import FIRST_SEEN, RETURNED
+from collectors.signals.changes import CHANGES
 from collectors.store.columns import events_between, requests_between, scrapes_between
 from collectors.store.incidents import INCIDENT, incidents
 from collectors.store.reader import Reader
 
 SOURCE = "diagnose"
-CHANGES = (FIRST_SEEN, RETURNED, "engine_restart", "deploy", "scaling", "configuration")
 WARM_UP_MIN = 120.0  # looked at again after a restart: what is usual, and what is open
 WARM_UP_MOST_MIN = 420.0  # where an incident began before that: from before it, but no further than this
 TOLD_BACK = timedelta(days=30)

@@ -11,6 +11,7 @@ from collectors.diagnose.questions import VERSIONS, questions
 from collectors.diagnose.stages import Peers, StageShare, leading, sentence, split
 from collectors.diagnose.why import Why, why
 from collectors.model import EventFact, RequestFact
+from collectors.signals.changes import CHANGES
 from collectors.signals.points import Grid, Point, at_instant
 from collectors.signals.readings import READINGS
 from collectors.signals.startup_facts import KINDS as START_UPS
@@ -30,8 +31,7 @@ AROUND = (
     "preemptions_per_s",
     "tokens_per_running_s",
 )
-DECLARED = ("deploy", "scaling", "configuration")
-EVENT_KINDS = ("first_seen", "returned", "engine_restart", *START_UPS, *DECLARED, "telemetry_gap", "alert")
+EVENT_KINDS = (*CHANGES, *START_UPS, "telemetry_gap", "alert")
 EVENT_SPAN = timedelta(minutes=15)
 INCIDENTS_BEFORE = timedelta(hours=6)  # one that began so long ago may still last
 INCIDENTS_AFTER = timedelta(minutes=15)  # an incident is told of when it is sure, a little after it began

@@ -12,6 +12,9 @@ from collectors.model import EventFact, RequestFact
 FIRST_SEEN = "first_seen"
 PRESENT_AT_START = "present_at_start"
 RETURNED = "returned"
+RESTART = "engine_restart"
+DECLARED = ("deploy", "scaling", "configuration")  # a person or an engine tells of these
+CHANGES = (FIRST_SEEN, RETURNED, RESTART, *DECLARED)  # what may be behind a new trouble
 VERSIONED = ("prompt_version", "adapter", "backend_version")
 # What appears this soon after the very first request was there before we looked: no change.
 SETTLING = timedelta(minutes=1)

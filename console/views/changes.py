@@ -7,22 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from collectors.model import EventFact
+from collectors.signals.changes import CHANGES, DECLARED
 from collectors.signals.startup_facts import KINDS as START_UPS
 from collectors.signals.startup_facts import brief, read, summary
 from console.views import words
 from console.views.frame import Frame, clock
 
 # Kinds of events that are marked on every chart of time.
-MARKS = (
-    "first_seen",
-    "returned",
-    "engine_restart",
-    *START_UPS,
-    "telemetry_gap",
-    "scaling",
-    "deploy",
-    "configuration",
-)
+MARKS = (*CHANGES, *START_UPS, "telemetry_gap")
 
 KINDS = {
     "first_seen": "New",
@@ -100,11 +92,7 @@ def releases(events: Sequence[EventFact]) -> list[EventFact]:
 def _line(event: EventFact, frame: Frame, before: datetime | None, titles: Mapping[str, str]) -> Line:
     gap = before - event.at if before else timedelta(-1)
     detail = f"{words.length(gap)} before" if gap >= timedelta() else ""
-    tone = (
-        "info"
-        if event.kind in {*SIGHTS, "deploy", "scaling", "configuration"} or _became_ready(event)
-        else "warn"
-    )
+    tone = "info" if event.kind in {*SIGHTS, *DECLARED} or _became_ready(event) else "warn"
     return Line(
         event.at,
         clock(event.at, frame, both=False),
